@@ -1,0 +1,60 @@
+"""A tfgen bijector as a `tfb.Bijector` value."""
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfgen.checks import check_argument
+
+
+class BijectorView(tfp.bijectors.Bijector):
+    """`layer` seen as a `tfb.Bijector`: any number of leading batch dimensions, no variables.
+
+    TFP asks for the value and for its log-determinant separately, so eagerly the layer runs twice;
+    inside a `tf.function` the compiler merges the two. (A memo here would hand a later gradient
+    tape a tensor that it has not recorded.)
+    """
+
+    def __init__(self, layer: Any, condition: Any, event_ndims: int | None):
+        check_argument(event_ndims is not None, "event_ndims", "given for an unbuilt layer", None)
+        self._layer = layer
+        self._condition = None if condition is None else tf.convert_to_tensor(condition)
+        super().__init__(
+            forward_min_event_ndims=event_ndims,
+            dtype=layer.float_dtype,
+            validate_args=False,
+            name=f"{layer.name}_as_tfp",
+        )
+        self._event_ndims = event_ndims
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any = None) -> dict[str, Any]:
+        return {}
+
+    def _evaluate(self, direction: str, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        shape = tf.shape(x)
+        split = x.shape.rank - self._event_ndims
+        batch_shape, event_shape = shape[:split], x.shape[split:]
+        condition = self._condition
+        if condition is not None:
+            features = condition.shape[-1]
+            condition = tf.broadcast_to(condition, tf.concat([batch_shape, [features]], 0))
+            condition = tf.reshape(condition, [-1, features])
+        flat = tf.reshape(x, tf.concat([[-1], shape[split:]], 0))
+        flat.set_shape([None, *event_shape])
+        value, log_det = getattr(self._layer, f"{direction}_and_log_det")(flat, condition)
+        value = tf.reshape(value, tf.concat([batch_shape, tf.shape(value)[1:]], 0))
+        return value, tf.reshape(log_det, batch_shape)
+
+    def _forward(self, z: tf.Tensor) -> tf.Tensor:
+        return self._evaluate("forward", z)[0]
+
+    def _inverse(self, x: tf.Tensor) -> tf.Tensor:
+        return self._evaluate("inverse", x)[0]
+
+    def _forward_log_det_jacobian(self, z: tf.Tensor) -> tf.Tensor:
+        return self._evaluate("forward", z)[1]
+
+    def _inverse_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
+        return self._evaluate("inverse", x)[1]

@@ -1,0 +1,158 @@
+"""The contract of an invertible layer."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfgen.configurable import Configurable
+
+tfb = tfp.bijectors
+
+
+class Bijector(Configurable, keras.Layer):
+    """Invertible map x = f(z), z latent and x data, as in TFP.
+
+    Each method returns the log-determinant of the map that it applied, shape `[B]`; hence always
+
+        log p(x) = log p(z) + log_det,    z, log_det = inverse_and_log_det(x).
+
+    Calling the layer is `inverse_and_log_det`: density evaluation is what training does. Inputs are
+    `[B, *event]`; `condition`, `[B, C]`, reaches the networks inside. Log-determinants are float32
+    under any dtype policy (float64 under float64), and so is what passes between bijectors.
+
+    Subclasses give `_forward(z, condition)` and `_inverse(x, condition)`, both returning a pair of
+    the value and the log-determinant `[B]`, and create their own variables in
+    `_create_variables(event_shape)`. A map without weights is better a plain `tfb.Bijector`, wrapped
+    by `Fixed`.
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        # A 16-bit policy is for the networks inside; values and log-determinants stay float32.
+        self.autocast = False
+
+    def forward_and_log_det(self, z: Any, condition: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """x = f(z) and log|det df/dz|, `[B]`."""
+        z = self._prepare(z, condition)
+        return self._forward(z, condition)
+
+    def inverse_and_log_det(self, x: Any, condition: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """z = f^-1(x) and log|det df^-1/dx|, `[B]`."""
+        x = self._prepare(x, condition)
+        return self._inverse(x, condition)
+
+    def call(self, x: Any, condition: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.inverse_and_log_det(x, condition)
+
+    def initialize(self, x: tf.Tensor, condition: Any = None) -> tf.Tensor:
+        """Data-dependent initialisation on one batch, eagerly; returns the layer's z for it."""
+        return self.inverse_and_log_det(x, condition)[0]
+
+    def _forward(self, z: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        raise NotImplementedError
+
+    def _inverse(self, x: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        raise NotImplementedError
+
+    def _create_variables(self, event_shape: tuple[int, ...]) -> None:
+        """Creates the layer's own variables (those of networks inside create themselves)."""
+
+    def build(self, x_shape: Any, condition_shape: Any = None) -> None:
+        self.event_ndims = len(x_shape) - 1
+        self._create_variables(tuple(x_shape[1:]))
+        with tf.init_scope():
+            condition = None if condition_shape is None else tf.zeros([1, *condition_shape[1:]])
+            self._inverse(tf.zeros([1, *x_shape[1:]], self.float_dtype), condition)
+
+    @property
+    def float_dtype(self) -> str:
+        return "float64" if self.variable_dtype == "float64" else "float32"
+
+    def _prepare(self, x: Any, condition: Any) -> tf.Tensor:
+        x = tf.cast(x, self.float_dtype)
+        if not self.built:
+            self.build(x.shape, None if condition is None else condition.shape)
+        return x
+
+    def _add_float_weight(self, name: str, shape: Any, **kwargs: Any) -> Any:
+        """A variable that 16-bit policies leave in float32."""
+        return self.add_weight(
+            name=name, shape=shape, dtype=self.float_dtype, autocast=False, **kwargs
+        )
+
+    def as_tfp(self, condition: Any = None, event_ndims: int | None = None) -> tfb.Bijector:
+        """A `tfb.Bijector` that owns nothing: forward is z -> x, as here.
+
+        Args:
+            condition: `[C]`, shared by all, or `[B, C]`, one for each example of the last batch
+                dimension.
+            event_ndims: rank of one example, where the layer has not seen data yet.
+        """
+        from tfgen.bijectors.as_tfp import BijectorView
+
+        return BijectorView(self, condition, self.event_ndims if self.built else event_ndims)
+
+
+class Chain(Bijector):
+    """The composition of bijectors, listed from the data to the latent; as in `tfb.Chain`, the first
+    is nearest the data: x = f1(f2(... fn(z)))."""
+
+    def __init__(self, bijectors: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.bijectors = list(bijectors)
+
+    def _forward(self, z: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        total = tf.zeros(tf.shape(z)[:1], self.float_dtype)
+        for bijector in reversed(self.bijectors):
+            z, log_det = bijector.forward_and_log_det(z, condition)
+            total += log_det
+        return z, total
+
+    def _inverse(self, x: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        total = tf.zeros(tf.shape(x)[:1], self.float_dtype)
+        for bijector in self.bijectors:
+            x, log_det = bijector.inverse_and_log_det(x, condition)
+            total += log_det
+        return x, total
+
+    def initialize(self, x: tf.Tensor, condition: Any = None) -> tf.Tensor:
+        for bijector in self.bijectors:
+            x = bijector.initialize(x, condition)
+        return x
+
+
+class Invert(Bijector):
+    """The same map with its two directions exchanged."""
+
+    def __init__(self, bijector: Bijector, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.bijector = bijector
+
+    def _forward(self, z: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.bijector.inverse_and_log_det(z, condition)
+
+    def _inverse(self, x: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.bijector.forward_and_log_det(x, condition)
+
+
+class Fixed(Bijector):
+    """A `tfb.Bijector` without weights (squeeze, logit, permutation) as a step of a chain."""
+
+    def __init__(self, bijector: tfb.Bijector, event_ndims: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.bijector = bijector
+        self.fixed_event_ndims = event_ndims
+
+    def _forward(self, z: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        log_det = self.bijector.forward_log_det_jacobian(z, event_ndims=z.shape.rank - 1)
+        return self.bijector.forward(z), self._per_example(log_det, z)
+
+    def _inverse(self, x: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        log_det = self.bijector.inverse_log_det_jacobian(x, event_ndims=x.shape.rank - 1)
+        return self.bijector.inverse(x), self._per_example(log_det, x)
+
+    def _per_example(self, log_det: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        # TFP returns a scalar where the log-determinant does not depend on the value.
+        return tf.broadcast_to(tf.cast(log_det, self.float_dtype), tf.shape(x)[:1])

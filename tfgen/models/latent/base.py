@@ -1,0 +1,138 @@
+"""Latent-variable models: one joint of data and latents, one approximate posterior."""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfgen.inference.importance import importance_log_prob
+from tfgen.models.generative_model import EVALUATION_SEED, GenerativeModel
+
+tfd = tfp.distributions
+
+
+class Terms(NamedTuple):
+    """The parts of the bound for K draws of the latents, in nats.
+
+    Attributes:
+        z: latents, any structure of `[K, B, ...]`, z ~ q(z | x).
+        log_px: log p(x | z), `[K, B]`.
+        log_pz: log p(z), `[K, B]`.
+        log_qz: log q(z | x), `[K, B]`.
+        kl: KL(q(z | x) || p(z)), `[G, B]`, one row for each group of latents that free bits act
+            on; in closed form where there is one, else the mean of log q - log p over the draws.
+    """
+
+    z: Any
+    log_px: tf.Tensor
+    log_pz: tf.Tensor
+    log_qz: tf.Tensor
+    kl: tf.Tensor
+
+    @property
+    def log_weights(self) -> tf.Tensor:
+        """log w = log p(x | z) + log p(z) - log q(z | x), `[K, B]`."""
+        return self.log_px + self.log_pz - self.log_qz
+
+
+class LatentVariableModel(GenerativeModel):
+    """log p(x) >= E_q[log p(x | z) + log p(z) - log q(z | x)].
+
+    A subclass gives three distributions, `prior`, `posterior` and `likelihood`, each with the whole
+    latent or the whole example as its event; or, for deep hierarchies, `terms` itself. From them
+    follow the evidence lower bound, the importance-weighted bound, samples and codes.
+
+    [1] Kingma, Welling. Auto-encoding variational Bayes. ICLR 2014. arXiv:1312.6114
+    [2] Burda, Grosse, Salakhutdinov. Importance weighted autoencoders. ICLR 2016. arXiv:1509.00519
+    """
+
+    likelihood_kind = "bound"
+
+    def prior(self, condition: tf.Tensor | None = None) -> tfd.Distribution:
+        """p(z) or p(z | y)."""
+        raise NotImplementedError
+
+    def posterior(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tfd.Distribution:
+        """q(z | x), batch shape `[B]`."""
+        raise NotImplementedError
+
+    def likelihood(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tfd.Distribution:
+        """p(x | z) for latents with any leading dimensions `[..., *latent_shape]`."""
+        raise NotImplementedError
+
+    def terms(self, x: Any, y: Any = None, num_samples: int = 1, seed: Any = None) -> Terms:
+        """The parts of the bound from `num_samples` draws of q(z | x)."""
+        x = self.check_data(x)
+        condition = self.condition(y, tf.shape(x)[0])
+        prior, posterior = self.prior(condition), self.posterior(x, condition)
+        z = posterior.sample(num_samples, seed=self.next_seed(seed))
+        log_pz, log_qz = prior.log_prob(z), posterior.log_prob(z)
+        return Terms(
+            z=z,
+            log_px=self.likelihood(z, condition).log_prob(tf.cast(x, self.float_dtype)),
+            log_pz=log_pz,
+            log_qz=log_qz,
+            kl=self.kl(posterior, prior, tf.reduce_mean(log_qz - log_pz, axis=0)),
+        )
+
+    def kl(self, posterior: Any, prior: Any, monte_carlo: tf.Tensor) -> tf.Tensor:
+        """KL(q || p), `[G, B]`: here one group, in closed form where TFP knows one."""
+        try:
+            kl = tfd.kl_divergence(posterior, prior)
+        except NotImplementedError:
+            kl = monte_carlo
+        return kl[None]
+
+    def log_prob(
+        self,
+        x: Any,
+        y: Any = None,
+        seed: Any = None,
+        num_samples: int = 1,
+        chunk_size: int = 50,
+    ) -> tf.Tensor:
+        """Lower bound of log p(x), `[B]`: log of the mean importance weight over `num_samples`.
+
+        One draw is a sample of the evidence lower bound; the bound rises with the number of draws.
+        At most `chunk_size` draws are in memory at once.
+        """
+        return self.importance(x, y, seed, num_samples, chunk_size)["log_prob"]
+
+    def importance(
+        self,
+        x: Any,
+        y: Any = None,
+        seed: Any = None,
+        num_samples: int = 5000,
+        chunk_size: int = 50,
+    ) -> dict[str, tf.Tensor]:
+        """`log_prob`, and `effective_sample_size` = (sum w)^2 / sum w^2, each `[B]`.
+
+        An effective sample size below 2 says that the estimate rests on one draw.
+        """
+
+        def log_weights(num: int, seed: tf.Tensor) -> tf.Tensor:
+            return self.terms(x, y, num, seed).log_weights
+
+        return importance_log_prob(log_weights, num_samples, chunk_size, self.next_seed(seed))
+
+    def sample(self, num_samples: Any, y: Any = None, seed: Any = None) -> tf.Tensor:
+        raise NotImplementedError
+
+    def encode(self, x: Any, y: Any = None) -> tf.Tensor:
+        """Posterior mean, `[B, *latent_shape]`."""
+        x = self.check_data(x)
+        return self.posterior(x, self.condition(y, tf.shape(x)[0])).mean()
+
+    def decode(self, z: Any, y: Any = None) -> tf.Tensor:
+        """Mean of p(x | z) in data units, float."""
+        z = tf.convert_to_tensor(z, self.float_dtype)
+        return self.likelihood(z, self.condition(y, tf.shape(z)[0])).mean()
+
+    def default_objective(self) -> Any:
+        return {"type": "ELBO"}
+
+    def build(self, input_shape: Any) -> None:
+        with tf.init_scope():
+            x, y = self.example_batch(1)
+            self.terms(x, y, seed=EVALUATION_SEED)

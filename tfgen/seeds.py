@@ -1,0 +1,39 @@
+"""Stateless seeds: every random number is a function of an int32[2] seed."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfgen.checks import check_argument
+
+
+def as_seed(seed: Any, generator: keras.random.SeedGenerator | None = None) -> tf.Tensor:
+    """An int32[2] seed from an integer, a pair, or (for None) the next one of `generator`."""
+    if seed is None:
+        check_argument(generator is not None, "seed", "an integer or a pair of integers", seed)
+        return tf.cast(generator.next(), tf.int32)  # type: ignore[union-attr]
+    seed = tf.cast(tf.convert_to_tensor(seed), tf.int32)
+    if seed.shape.rank == 0:
+        seed = tf.stack([tf.zeros_like(seed), seed])
+    check_argument(seed.shape == (2,), "seed", "an integer or a pair of integers", seed)
+    return seed
+
+
+def split(seed: tf.Tensor, num: int = 2) -> list[tf.Tensor]:
+    """`num` independent seeds."""
+    return tf.unstack(tf.random.split(seed, num, alg="philox"), num=num)
+
+
+def fold_in(seed: tf.Tensor, data: Any) -> tf.Tensor:
+    """A seed that depends on `seed` and on an integer (a step, a position)."""
+    return tf.random.fold_in(seed, data, alg="philox")
+
+
+def uniform(shape: Any, seed: tf.Tensor, dtype: Any = "float32") -> tf.Tensor:
+    """U[0, 1), the same numbers eagerly, in a graph and under XLA.
+
+    The default algorithm of `tf.random.stateless_*` differs between XLA and plain graphs; naming it
+    makes a compiled sampler and an exported plain one draw the same.
+    """
+    return tf.random.stateless_uniform(shape, seed, dtype=dtype, alg="philox")
