@@ -87,6 +87,10 @@ class GenerativeModel(Configurable, keras.Model):
         """Draws `[num_samples, *event_shape]` in data units; `y` is one per sample, or one."""
         raise NotImplementedError
 
+    def report(self, x: Any, y: Any = None, seed: Any = None) -> dict[str, tf.Tensor]:
+        """What an evaluation averages over a split: `log_prob` and more, each `[B]`, in nats."""
+        return {"log_prob": self.log_prob(x, y, seed)}
+
     def call(self, x: Any, y: Any = None) -> tf.Tensor:
         """`log_prob`: what Keras traces, summarises and calls in `predict`."""
         return self.log_prob(x, y)

@@ -116,6 +116,24 @@ class LatentVariableModel(GenerativeModel):
 
         return importance_log_prob(log_weights, num_samples, chunk_size, self.next_seed(seed))
 
+    def report(
+        self,
+        x: Any,
+        y: Any = None,
+        seed: Any = None,
+        num_samples: int = 1,
+        chunk_size: int = 50,
+    ) -> dict[str, tf.Tensor]:
+        """The importance bound of `num_samples` draws as `log_prob`, its effective sample size, the
+        evidence lower bound of one draw and its KL divergence, each `[B]`."""
+        terms = self.terms(x, y, 1, self.next_seed(seed))
+        kl = tf.reduce_sum(terms.kl, axis=0)
+        return {
+            **self.importance(x, y, seed, num_samples, chunk_size),
+            "elbo": terms.log_px[0] - kl,
+            "kl": kl,
+        }
+
     def sample(self, num_samples: Any, y: Any = None, seed: Any = None) -> tf.Tensor:
         raise NotImplementedError
 

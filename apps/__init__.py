@@ -1,0 +1,1 @@
+"""Command-line apps, one for each verb: `python -m apps.<verb>`."""

@@ -1,0 +1,56 @@
+"""What the apps share: user errors as one line, and tables."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from absl import app, flags
+
+
+def run(main: Callable[[], None], usage: str) -> None:
+    """Runs an app; an error of the user's is one line on standard error and exit status 2."""
+
+    def guarded(argv: list[str]) -> None:
+        try:
+            if len(argv) > 1:
+                raise ValueError(f"arguments must be --flags; received: {argv[1:]}. {usage}")
+            main()
+        except (ValueError, FileNotFoundError) as error:
+            fail(error)
+
+    try:
+        app.run(guarded, flags_parser=_parse)
+    except (ValueError, FileNotFoundError) as error:
+        fail(error)
+
+
+def fail(error: Exception) -> None:
+    message = " ".join(str(error).split())
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Config files and overrides are read here: their errors are the user's as well."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        fail(error)
+    except (AttributeError, KeyError, TypeError, FileNotFoundError, ImportError) as error:
+        fail(ValueError(f"--config: {error.args[0] if error.args else error}"))
+    return argv
+
+
+def table(values: Mapping[str, Any]) -> str:
+    """Two aligned columns; what is None is left out."""
+    rows = [(key, _format(value)) for key, value in values.items() if value is not None]
+    width = max(len(key) for key, _ in rows)
+    return "\n".join(f"  {key:<{width}}  {value}" for key, value in rows)
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items())
+    return str(value)

@@ -1,0 +1,32 @@
+"""Trains a model, evaluates it on the test split and draws samples.
+
+    python -m apps.train --config=configs/realnvp_digits.py --workdir=runs/digits
+    python -m apps.train --config=configs/realnvp_digits.py --workdir=runs/wide --config.model.filters=64
+    python -m apps.train --config=configs/realnvp_digits.py:smoke --workdir=runs/smoke
+
+The same command again continues an interrupted run; a finished one is left as it is.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from apps.common import run, table
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+
+
+def main() -> None:
+    for name, flag in (("--config", _CONFIG), ("--workdir", _WORKDIR)):
+        if flag.value is None:
+            raise ValueError(f"{name} must be given; received: nothing.")
+    from tfgen.training import train
+
+    results = train(_CONFIG.value.to_dict(), _WORKDIR.value)
+    print(f"\n{_CONFIG.value.model.type} on {_CONFIG.value.data.name}, test split\n{table(results)}\n")
+    for name in ("samples.png", "results.json", "metrics.jsonl", "tensorboard", "checkpoints"):
+        print(f"  {_WORKDIR.value}/{name}")
+
+
+if __name__ == "__main__":
+    run(main, "python -m apps.train --config=configs/NAME.py --workdir=DIR")

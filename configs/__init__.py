@@ -1,0 +1,1 @@
+"""Experiments: one file for each system and data set."""

@@ -1,0 +1,64 @@
+"""Samples as pictures."""
+
+import io
+from typing import Any
+
+import numpy as np
+
+
+def picture(samples: Any, num_levels: int | None) -> np.ndarray | None:
+    """An RGB picture `[H, W, 3]`, uint8: a grid of images, a density map of points in the plane.
+
+    None for what has no picture: tables of more or fewer than two columns.
+    """
+    samples = np.asarray(samples)
+    if samples.ndim == 4:
+        return image_grid(samples, num_levels)
+    if samples.ndim == 2 and samples.shape[1] == 2:
+        return point_density(samples)
+    return None
+
+
+def image_grid(images: np.ndarray, num_levels: int | None, min_side: int = 56) -> np.ndarray:
+    """`[N, H, W, C]` in data units as a nearly square grid, small images enlarged."""
+    if num_levels is None:
+        low, high = float(images.min()), float(images.max())
+        grey = (images - low) / max(high - low, 1e-12)
+    else:
+        grey = images / (num_levels - 1)
+    grey = np.uint8(np.round(255 * grey))
+    if grey.shape[-1] == 1:
+        grey = np.repeat(grey, 3, axis=-1)
+    grey = grey[..., :3]
+    zoom = max(1, round(min_side / grey.shape[1]))
+    grey = grey.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    num, height, width, channels = grey.shape
+    columns = int(np.ceil(np.sqrt(num)))
+    rows = int(np.ceil(num / columns))
+    gap = 2
+    grid = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 128)
+    for index, image in enumerate(grey):
+        top = gap + index // columns * (height + gap)
+        left = gap + index % columns * (width + gap)
+        grid[top : top + height, left : left + width] = image
+    return grid.astype("uint8")
+
+
+def point_density(points: np.ndarray, side: int = 400) -> np.ndarray:
+    """A 2-D histogram of points, dark where they are many; extreme points are cut off."""
+    low, high = np.quantile(points, [0.002, 0.998], axis=0)
+    margin = 0.1 * (high - low) + 1e-6
+    bins = [np.linspace(low[d] - margin[d], high[d] + margin[d], side // 4 + 1) for d in (0, 1)]
+    counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins)
+    shade = np.sqrt(counts / max(counts.max(), 1.0)).T[::-1]
+    shade = np.kron(shade, np.ones((4, 4)))
+    return np.uint8(255 * (1 - shade))[..., None].repeat(3, axis=-1)
+
+
+def png(array: np.ndarray) -> bytes:
+    """The picture as the bytes of a PNG file."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,0 +1,309 @@
+"""One run: from a config to a trained model, its test likelihood and its samples."""
+
+import json
+import math
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfgen import evaluation
+from tfgen.checks import check_argument, check_one_of
+from tfgen.evaluation.likelihood import Likelihood
+from tfgen.evaluation.pictures import picture, png
+from tfgen.models.generative_model import GenerativeModel
+from tfgen.training import callbacks
+from tfgen.training.checkpoints import Checkpoints
+from tfgen.training.config import (
+    build_model,
+    check_config,
+    compile_model,
+    load_data,
+    resolve_model,
+)
+from tfgen.training.files import read_json, write_atomically, write_json
+
+
+def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
+    """Trains, evaluates and samples one model; goes on where an interrupted run stopped.
+
+    Writes into `workdir`: `config.json` (what was run, in full), `checkpoints/`, `metrics.jsonl`,
+    `tensorboard/`, `results.json`, `samples.png`. Everything that the config asks for is built and
+    checked before the first file is written. A finished run is left as it is.
+
+    Args:
+        config: nested mappings, as `configs/common.py` makes them.
+        workdir: the run's folder.
+
+    Returns:
+        The contents of `results.json`.
+
+    Raises:
+        ValueError: an impossible value, an unknown name, bad data, or a `workdir` that holds a run
+            of another config.
+    """
+    workdir = pathlib.Path(workdir)
+    config = json.loads(json.dumps(config))
+    check_config(config)
+    data = load_data(config)
+    spec = resolve_model(config, data)
+    resolved = json.loads(json.dumps({**config, "model": spec}))
+    _check_same_config(resolved, workdir)
+    if (workdir / "results.json").exists():
+        print(f"{workdir} holds a finished run; nothing to do.")
+        return read_json(workdir / "results.json")
+    model = build_model(config, spec)
+    compile_model(model, config)
+    _check_evaluation(config)
+    num_steps, batch_size = config["num_steps"], config["batch_size"]
+
+    write_json(workdir / "config.json", resolved)
+    _initialize(model, data, config)
+    model._create_means()
+    checkpoints = Checkpoints(workdir, model)
+    checkpoints.restore()
+    start = int(checkpoints.step)
+    if start < num_steps:
+        _fit(model, data, config, workdir, checkpoints, start)
+
+    checkpoints.restore_best()
+    model.optimizer = None  # from here on the weights are the averaged ones
+    results = {
+        **evaluate_model(model, data.test, config),
+        "weights": "ema" if config["optimizer"].get("config", {}).get("use_ema") else "raw",
+        "step": int(checkpoints.step),
+        "num_parameters": int(model.count_params()),
+        "training_seconds": round(float(checkpoints.seconds), 1),
+        "examples_seen": int(checkpoints.step) * batch_size,
+        **provenance(),
+    }
+    samples = model.sample(
+        config["num_sample_images"], _sample_labels(model, config), seed=config["seed"]
+    )
+    writer = tf.summary.create_file_writer(str(workdir / "tensorboard"))
+    pictures = callbacks.SamplePictures(start, 0, model.sample, writer)
+    pictures.set_model(model)
+    pictures.write(num_steps, samples)
+    save_samples(samples, model.num_levels, workdir / "samples")
+    write_json(workdir / "results.json", results)
+    return results
+
+
+def load(workdir: Any) -> GenerativeModel:
+    """The trained model of a run, with the weights that its reports are about.
+
+    These are the best ones by validation, averaged if the optimizer averages.
+
+    Raises:
+        ValueError: `workdir` holds no run, or one without a checkpoint.
+    """
+    workdir = pathlib.Path(workdir)
+    config = read_config(workdir)
+    model = build_model(config, config["model"])
+    found = Checkpoints(workdir, model).restore_best()
+    check_argument(found, "workdir", "a run that has been validated at least once", str(workdir))
+    return model
+
+
+def read_config(workdir: Any) -> dict[str, Any]:
+    """The resolved config of a run."""
+    path = pathlib.Path(workdir) / "config.json"
+    check_argument(path.exists(), "workdir", "a folder with a run (config.json)", str(workdir))
+    return read_json(path)
+
+
+def evaluate(workdir: Any) -> dict[str, Any]:
+    """Evaluates a run's model on the whole test split again and writes `results.json`."""
+    workdir = pathlib.Path(workdir)
+    config = read_config(workdir)
+    model = load(workdir)
+    results = evaluate_model(model, load_data(config).test, config)
+    path = workdir / "results.json"
+    before = read_json(path) if path.exists() else {}
+    uses_ema = config["optimizer"].get("config", {}).get("use_ema")
+    results = {**before, **results, "weights": "ema" if uses_ema else "raw"}
+    if before or int(Checkpoints(workdir, model).step) >= config["num_steps"]:
+        write_json(path, results)
+    else:
+        write_json(workdir / "results_so_far.json", results)
+    return results
+
+
+def evaluate_model(
+    model: GenerativeModel, split: Any, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The config's evaluation of the model as it stands: likelihood and further metrics."""
+    options = config["evaluation"]
+    results = Likelihood(model, options["batch_size"], **options["report"])(split)
+    for name in options["metrics"]:
+        results |= getattr(evaluation, name)(model, split)
+    return results
+
+
+def save_samples(samples: Any, num_levels: int | None, path: Any) -> pathlib.Path:
+    """Writes `path.png`, or `path.npz` for what has no picture; returns the file's path."""
+    path = pathlib.Path(path)
+    image = picture(samples, num_levels)
+    if image is None:
+        return save_array(samples, path.with_suffix(".npz"))
+    path = path.with_suffix(".png")
+    write_atomically(path, png(image))
+    return path
+
+
+def save_array(samples: Any, path: Any) -> pathlib.Path:
+    """Writes the samples in data units as `x` of an `.npz` file."""
+    import io
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, x=np.asarray(samples))
+    write_atomically(path, buffer.getvalue())
+    return pathlib.Path(path)
+
+
+def provenance() -> dict[str, Any]:
+    """What a number needs to be made again: commit, command, hardware, versions."""
+    root = pathlib.Path(__file__).parent
+    try:
+        git = ["git", "-C", str(root)]
+        commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True, stderr=-3).strip()
+        dirty = subprocess.check_output([*git, "status", "--porcelain", "-uno"], text=True)
+        commit += "+changes" if dirty else ""
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"
+    packages = ("tensorflow", "keras", "tensorflow-probability", "numpy")
+    return {
+        "commit": commit,
+        "command": " ".join([pathlib.Path(sys.executable).name, *sys.argv]),
+        "hardware": f"{_processor()}, {len(_cores())} cores, {_devices()}",
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+    }
+
+
+def _fit(
+    model: GenerativeModel,
+    data: Any,
+    config: Mapping[str, Any],
+    workdir: pathlib.Path,
+    checkpoints: Checkpoints,
+    start: int,
+) -> None:
+    num_steps = config["num_steps"]
+    discrete = model.num_levels is not None
+    progress = callbacks.Progress(
+        start,
+        num_steps,
+        model.num_dims * math.log(2.0) if discrete else 1.0,
+        "bits/dim" if discrete else "nats",
+    )
+    metrics = callbacks.Metrics(start, workdir, config["log_every_steps"], config["batch_size"])
+    options = config["evaluation"]
+    validation = callbacks.Validation(
+        start,
+        config["validate_every_steps"],
+        num_steps,
+        Likelihood(model, options["batch_size"]),
+        data.validation,
+        checkpoints,
+        metrics,
+        progress,
+    )
+    pictures = callbacks.SamplePictures(
+        start,
+        config["sample_every_steps"],
+        lambda model: model.sample(
+            config["num_sample_images"], _sample_labels(model, config), seed=config["seed"]
+        ),
+        metrics.writer,
+    )
+    saving = callbacks.Checkpointing(
+        start, config["checkpoint_every_steps"], num_steps, checkpoints
+    )
+    batches = data.train.training_batches(
+        config["batch_size"], config["seed"], start, num_steps - start
+    )
+    model.reset_metrics()
+    model.fit(
+        batches.prefetch(2),
+        epochs=1,
+        verbose=0,
+        callbacks=[progress, metrics, validation, pictures, saving],
+    )
+
+
+def _initialize(model: GenerativeModel, data: Any, config: Mapping[str, Any]) -> None:
+    """Data-dependent initialisation on the training split's first batch."""
+    size = max(config["batch_size"], 128)
+    batch = next(iter(data.train.training_batches(size, config["seed"], 0, 1)))
+    x, y = batch if isinstance(batch, tuple) else (batch, None)
+    if model.augmentations:
+        x = model.augment(x, model.next_seed(config["seed"]))
+    model.initialize(model.check_data(x), y)
+
+
+def _sample_labels(model: GenerativeModel, config: Mapping[str, Any]) -> Any:
+    """All classes in turn, for a conditional model."""
+    if model.num_classes is None:
+        return None
+    return tf.range(config["num_sample_images"]) % model.num_classes
+
+
+def _check_evaluation(config: Mapping[str, Any]) -> None:
+    options = config["evaluation"]
+    for name in options["metrics"]:
+        functions = [n for n in evaluation.__all__ if n[0].islower()]
+        check_one_of("config.evaluation.metrics", name, functions)
+
+
+def _check_same_config(config: dict[str, Any], workdir: pathlib.Path) -> None:
+    path = workdir / "config.json"
+    if not path.exists():
+        return
+    before, now = _flatten(read_json(path)), _flatten(config)
+    changed = [
+        f"{key}: {before.get(key)!r} -> {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    if changed:
+        raise ValueError(
+            f"workdir must be new or hold a run of the same config; in {workdir} these differ: "
+            + "; ".join(changed)
+        )
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flatten(inner, f"{prefix}.{key}" if prefix else key)
+    return flat
+
+
+def _processor() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _cores() -> set[int]:
+    import os
+
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {*range(os.cpu_count() or 1)}
+
+
+def _devices() -> str:
+    gpus = tf.config.list_physical_devices("GPU")
+    return f"{len(gpus)} GPU" if gpus else "no GPU"
