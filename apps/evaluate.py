@@ -1,6 +1,6 @@
 """Evaluates a run's model on the whole test split and writes `results.json`.
 
-    python -m apps.evaluate --workdir=runs/digits
+python -m apps.evaluate --workdir=runs/digits
 """
 
 from absl import flags

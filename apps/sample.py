@@ -1,6 +1,6 @@
 """Draws samples from a run's model: a picture (.png), or an array in data units (.npz, key x).
 
-    python -m apps.sample --workdir=runs/digits --num=64 --seed=0 --out=grid.png
+python -m apps.sample --workdir=runs/digits --num=64 --seed=0 --out=grid.png
 """
 
 from absl import flags
@@ -36,7 +36,9 @@ def main() -> None:
     if model.num_classes is not None:
         labels = tf.range(_NUM.value) % model.num_classes if _LABEL.value is None else _LABEL.value
     elif _LABEL.value is not None:
-        raise ValueError(f"--label must be absent: the model has no classes; received: {_LABEL.value}.")
+        raise ValueError(
+            f"--label must be absent: the model has no classes; received: {_LABEL.value}."
+        )
     samples = model.sample(_NUM.value, labels, seed=_SEED.value)
     if out.suffix == ".npz":
         save_array(samples, out)

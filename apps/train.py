@@ -1,7 +1,7 @@
 """Trains a model, evaluates it on the test split and draws samples.
 
     python -m apps.train --config=configs/realnvp_digits.py --workdir=runs/digits
-    python -m apps.train --config=configs/realnvp_digits.py --workdir=runs/wide --config.model.filters=64
+    python -m apps.train --config=configs/realnvp_digits.py --workdir=runs/b --config.batch_size=64
     python -m apps.train --config=configs/realnvp_digits.py:smoke --workdir=runs/smoke
 
 The same command again continues an interrupted run; a finished one is left as it is.
@@ -23,7 +23,9 @@ def main() -> None:
     from tfgen.training import train
 
     results = train(_CONFIG.value.to_dict(), _WORKDIR.value)
-    print(f"\n{_CONFIG.value.model.type} on {_CONFIG.value.data.name}, test split\n{table(results)}\n")
+    print(
+        f"\n{_CONFIG.value.model.type} on {_CONFIG.value.data.name}, test split\n{table(results)}\n"
+    )
     for name in ("samples.png", "results.json", "metrics.jsonl", "tensorboard", "checkpoints"):
         print(f"  {_WORKDIR.value}/{name}")
 

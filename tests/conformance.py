@@ -10,8 +10,6 @@ import pytest
 import tensorflow as tf
 
 
-
-
 def randomize(layer: Any, seed: int = 0, scale: float = 0.3) -> None:
     """Gaussian noise on every trainable variable: zero-initialised layers would hide errors."""
     rng = np.random.default_rng(seed)
@@ -161,5 +159,3 @@ def check_sums_to_one(model: Any, y: Any = None) -> None:
     labels = None if y is None else np.full(len(x), y, "int32")
     log_prob = model.log_prob(x, labels).numpy().astype("float64")
     np.testing.assert_allclose(np.exp(log_prob).sum(), 1.0, atol=1e-5)
-
-

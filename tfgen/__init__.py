@@ -13,7 +13,7 @@ if _keras.backend.backend() != "tensorflow":
         "Set KERAS_BACKEND=tensorflow."
     )
 
-from tfgen import (  # noqa: E402
+from tfgen import (
     bijectors,
     data,
     distributions,
@@ -24,8 +24,8 @@ from tfgen import (  # noqa: E402
     objectives,
     training,
 )
-from tfgen.export import export  # noqa: E402
-from tfgen.training.run import load  # noqa: E402
+from tfgen.export import export
+from tfgen.training.run import load
 
 __version__ = "0.1.0"
 

@@ -27,7 +27,7 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(init)
 
     @functools.wraps(init)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         if "_arguments" in self.__dict__:  # called by the subclass's constructor, already recorded
             init(self, *args, **kwargs)
             return

@@ -24,8 +24,8 @@ class Bijector(Configurable, keras.Layer):
 
     Subclasses give `_forward(z, condition)` and `_inverse(x, condition)`, both returning a pair of
     the value and the log-determinant `[B]`, and create their own variables in
-    `_create_variables(event_shape)`. A map without weights is better a plain `tfb.Bijector`, wrapped
-    by `Fixed`.
+    `_create_variables(event_shape)`. A map without weights is better a plain `tfb.Bijector`,
+    wrapped by `Fixed`.
     """
 
     def __init__(self, **kwargs: Any):
@@ -96,8 +96,8 @@ class Bijector(Configurable, keras.Layer):
 
 
 class Chain(Bijector):
-    """The composition of bijectors, listed from the data to the latent; as in `tfb.Chain`, the first
-    is nearest the data: x = f1(f2(... fn(z)))."""
+    """The composition of bijectors, as in `tfb.Chain`: x = f1(f2(... fn(z))), the first is nearest
+    the data."""
 
     def __init__(self, bijectors: Any, **kwargs: Any):
         super().__init__(**kwargs)

@@ -26,7 +26,7 @@ def image_grid(images: np.ndarray, num_levels: int | None, min_side: int = 56) -
         grey = (images - low) / max(high - low, 1e-12)
     else:
         grey = images / (num_levels - 1)
-    grey = np.uint8(np.round(255 * grey))
+    grey = np.round(255 * grey).astype("uint8")
     if grey.shape[-1] == 1:
         grey = np.repeat(grey, 3, axis=-1)
     grey = grey[..., :3]
@@ -52,7 +52,7 @@ def point_density(points: np.ndarray, side: int = 400) -> np.ndarray:
     counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins)
     shade = np.sqrt(counts / max(counts.max(), 1.0)).T[::-1]
     shade = np.kron(shade, np.ones((4, 4)))
-    return np.uint8(255 * (1 - shade))[..., None].repeat(3, axis=-1)
+    return (255 * (1 - shade)).astype("uint8")[..., None].repeat(3, axis=-1)
 
 
 def png(array: np.ndarray) -> bytes:

@@ -44,7 +44,7 @@ def importance_log_prob(
             tf.reduce_logsumexp(tf.stack(pair), 0) for pair in zip(left, right, strict=True)
         )
 
-    # With one chunk the seed goes through unchanged: `num_samples` draws are then those of one call.
+    # With one chunk the seed goes through unchanged: the draws are then those of one call.
     first_seed = seed if num_samples == chunk_size else seeds.fold_in(seed, 0)
     sums = log_sums(chunk_size, first_seed)
     if num_chunks > 1:

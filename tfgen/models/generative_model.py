@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfgen import seeds
 from tfgen.checks import check_argument, check_integer
 from tfgen.configurable import Configurable
-from tfgen.objectives.objective import Objective
+from tfgen.objectives.objective import Objective, Player
 
 # Seed of the noise inside an exported `log_prob`: serving the same request twice gives one answer.
 EVALUATION_SEED = 0
@@ -131,7 +131,7 @@ class GenerativeModel(Configurable, keras.Model):
             return x
         allowed = f"integers 0..{self.num_levels - 1} (dtype uint8)"
         check_argument(x.dtype.is_integer, "x", allowed, f"dtype {x.dtype.name}")
-        highest = self.num_levels - 1
+        highest = int(self.num_levels) - 1
         if highest < x.dtype.max or x.dtype.min < 0:
             lowest = tf.zeros([], x.dtype)
             self._check_values(
@@ -259,7 +259,7 @@ class GenerativeModel(Configurable, keras.Model):
         if self.augmentations:
             x = self.augment(x, self.next_seed())
         terms: dict[str, tf.Tensor] = {}
-        for player in self.objective.players(self):
+        for player in self._players():
             with tf.GradientTape() as tape, self._training():
                 mine = player.loss(x, y)
                 loss = self.optimizer.scale_loss(tf.reduce_mean(mine["loss"]))
@@ -281,9 +281,14 @@ class GenerativeModel(Configurable, keras.Model):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self._track(self._terms(x, y))
 
+    def _players(self) -> list[Player]:
+        if self.objective is None:
+            raise ValueError("model must be compiled with an objective; received: none.")
+        return self.objective.players(self)
+
     def _terms(self, x: Any, y: Any) -> dict[str, tf.Tensor]:
         terms: dict[str, tf.Tensor] = {}
-        for player in self.objective.players(self):
+        for player in self._players():
             terms |= player.named(player.loss(x, y))
         return terms
 
@@ -294,7 +299,6 @@ class GenerativeModel(Configurable, keras.Model):
 
     def _create_means(self) -> None:
         # Variables cannot be made inside a compiled step, so the names of the terms come first.
-        check_argument(self.objective is not None, "model", "compiled first", "no objective")
         if not self._means:
             names = tf.function(lambda: self._terms(*self.example_batch())).get_concrete_function()
             for name in names.structured_outputs:

@@ -78,7 +78,7 @@ def build_model(config: Mapping[str, Any], spec: Mapping[str, Any]) -> Generativ
 
 def compile_model(model: GenerativeModel, config: Mapping[str, Any]) -> None:
     """`model.compile` with the config's objective, optimizer, schedule and augmentations."""
-    optimizer = {key: value for key, value in config["optimizer"].items()}
+    optimizer = config["optimizer"]
     arguments = dict(optimizer.get("config", {}))
     peak = arguments.get("learning_rate", 1e-3)
     warmup = config["warmup_steps"]

@@ -6,12 +6,10 @@ import pathlib
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tfgen import evaluation
@@ -136,9 +134,7 @@ def evaluate(workdir: Any) -> dict[str, Any]:
     return results
 
 
-def evaluate_model(
-    model: GenerativeModel, split: Any, config: Mapping[str, Any]
-) -> dict[str, Any]:
+def evaluate_model(model: GenerativeModel, split: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """The config's evaluation of the model as it stands: likelihood and further metrics."""
     options = config["evaluation"]
     results = Likelihood(model, options["batch_size"], **options["report"])(split)
@@ -301,7 +297,11 @@ def _processor() -> str:
 def _cores() -> set[int]:
     import os
 
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {*range(os.cpu_count() or 1)}
+    return (
+        os.sched_getaffinity(0)
+        if hasattr(os, "sched_getaffinity")
+        else {*range(os.cpu_count() or 1)}
+    )
 
 
 def _devices() -> str:

@@ -32,6 +32,14 @@ class AutoregressiveModel(GenerativeModel):
         """The conditionals' parameters at all positions, `[B, *position_shape, P]`."""
         raise NotImplementedError
 
+    def parameters_at(
+        self, x: tf.Tensor, condition: tf.Tensor | None, position: tf.Tensor
+    ) -> tf.Tensor:
+        """`parameters` at one position, an index into the flattened grid, `[B, P]`."""
+        parameters = self.parameters(x, condition)
+        flat = [tf.shape(x)[0], int(np.prod(self.position_shape)), parameters.shape[-1]]
+        return tf.gather(tf.reshape(parameters, flat), position, axis=1)
+
     def conditionals(self, x: Any, y: Any = None) -> tfd.Distribution:
         """p(x_i | x_<i) for every position: batch shape `[B, *position_shape]`."""
         x = self.check_data(x)
@@ -82,10 +90,7 @@ class AutoregressiveModel(GenerativeModel):
 
         def draw(position: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images = tf.reshape(x, [num_samples, *self.event_shape])
-            parameters = self.parameters(images, condition)
-            parameters = tf.reshape(
-                parameters, [num_samples, num_positions, parameters.shape[-1]]
-            )[:, position]
+            parameters = self.parameters_at(images, condition, position)
             drawn = self.likelihood.draw(parameters, seeds.fold_in(seed, position))
             drawn = tf.where(keep[position], x[:, position], tf.cast(drawn, x.dtype))
             index = tf.stack([tf.range(num_samples), tf.fill([num_samples], position)], 1)

@@ -129,4 +129,4 @@ class Flow(GenerativeModel):
         y = tf.convert_to_tensor(y)
         single = y.shape.rank == (0 if self.num_classes is not None else 1)
         condition = self.condition(y, 1 if single else y.shape[0])
-        return condition[0] if single else condition
+        return condition[0] if single and condition is not None else condition
