@@ -33,7 +33,16 @@ def fold_in(seed: tf.Tensor, data: Any) -> tf.Tensor:
 def uniform(shape: Any, seed: tf.Tensor, dtype: Any = "float32") -> tf.Tensor:
     """U[0, 1), the same numbers eagerly, in a graph and under XLA.
 
-    The default algorithm of `tf.random.stateless_*` differs between XLA and plain graphs; naming it
-    makes a compiled sampler and an exported plain one draw the same.
+    The default algorithm of `tf.random.stateless_*` differs between XLA and plain graphs, and so
+    does the step from random bits to a float (lowest bits here, highest there); naming the one and
+    doing the other makes a compiled sampler and an exported plain one draw the same.
     """
-    return tf.random.stateless_uniform(shape, seed, dtype=dtype, alg="philox")
+    dtype = tf.as_dtype(dtype)
+    integers, num_bits, precision = (
+        (tf.uint64, 64, 53) if dtype == tf.float64 else (tf.uint32, 32, 24)
+    )
+    bits = tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=integers, alg="philox"
+    )
+    bits = tf.bitwise.right_shift(bits, tf.constant(num_bits - precision, integers))
+    return tf.cast(bits, dtype) * tf.cast(2.0**-precision, dtype)

@@ -1,8 +1,16 @@
 """The index of models, grouped by family."""
 
 from tfgen.models.autoregressive.base import AutoregressiveModel
+from tfgen.models.autoregressive.pixelcnn import PixelCNN
 from tfgen.models.flow.base import Flow
 from tfgen.models.generative_model import GenerativeModel
 from tfgen.models.latent.base import LatentVariableModel, Terms
 
-__all__ = ["AutoregressiveModel", "Flow", "GenerativeModel", "LatentVariableModel", "Terms"]
+__all__ = [
+    "AutoregressiveModel",
+    "Flow",
+    "GenerativeModel",
+    "LatentVariableModel",
+    "PixelCNN",
+    "Terms",
+]

@@ -1,0 +1,148 @@
+"""PixelCNN: a masked convolutional network gives every conditional of an image in one pass."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfgen.checks import check_argument, check_integer
+from tfgen.configurable import Configurable
+from tfgen.distributions import Bernoulli, Categorical
+from tfgen.layers.masked_conv import MaskedConv2D
+from tfgen.models.autoregressive.base import AutoregressiveModel
+
+FIRST_KERNEL_SIZE = 7
+BLOCK_KERNEL_SIZE = 3
+
+
+class ResidualBlock(Configurable, keras.Layer):
+    """x + conv1x1(relu(conv3x3(relu(conv1x1(relu(x)))))), widths 2h -> h -> h -> 2h, all mask B [1].
+
+    `shift` `[B, h]`, made from a condition, is added to the 3x3 convolution's output.
+    """
+
+    def __init__(self, filters: int, num_groups: int = 1, dropout: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.reduce = MaskedConv2D(filters, 1, "B", num_groups)
+        self.spatial = MaskedConv2D(filters, BLOCK_KERNEL_SIZE, "B", num_groups)
+        self.dropout = keras.layers.Dropout(dropout)
+        self.expand = MaskedConv2D(2 * filters, 1, "B", num_groups)
+
+    def call(
+        self, x: tf.Tensor, shift: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
+        h = self.spatial(tf.nn.relu(self.reduce(tf.nn.relu(x))))
+        if shift is not None:
+            h += shift[:, None, None]
+        h = self.dropout(tf.nn.relu(h), training=training)
+        return x + self.expand(h)
+
+
+def _shift(filters: int) -> keras.layers.Dense:
+    initializer = keras.initializers.RandomNormal(stddev=0.05)
+    return keras.layers.Dense(filters, use_bias=False, kernel_initializer=initializer)
+
+
+class PixelCNN(AutoregressiveModel):
+    """PixelCNN [1]: log p(x) = sum_i log p(x_i | x_<i), masked convolutions over the whole image.
+
+    x `[B, H, W, C]` integers. The order is rows, columns, then the C colours inside a pixel. A 7x7
+    convolution with mask A, `num_blocks` residual blocks of 2h feature maps, two layers of (ReLU,
+    1x1 convolution mask B), and a softmax over the levels for every colour; a logit for binary data.
+    `log_prob` in nats, exact. A fresh model is uniform: log2(num_levels) bits/dim.
+
+    The stacked masks leave a blind spot: pixels above and to the right that no layer reaches,
+    whatever the depth. `GatedPixelCNN` closes it.
+
+    Departs from [1]: with `num_classes` or `num_features`, each layer's bias depends on the
+    condition, as in [2]; dropout inside the blocks; the last layer starts at zero; groups of
+    unequal size (43, 43, 42 of 128 feature maps) where [1] does not say how it divides them.
+
+    Args:
+        event_shape: `(H, W, C)`.
+        num_levels: levels of the data, 2 to 256.
+        num_classes: number of labels to condition on.
+        num_features: number of real features to condition on.
+        filters: h; the residual stream has 2h feature maps.
+        num_blocks: number of residual blocks.
+        top_filters: width of the layers above the blocks.
+        dropout: rate inside the blocks while training.
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    [1] van den Oord, Kalchbrenner, Kavukcuoglu. Pixel Recurrent Neural Networks. ICML 2016.
+        arXiv:1601.06759.
+    [2] van den Oord et al. Conditional Image Generation with PixelCNN Decoders. NeurIPS 2016.
+        arXiv:1606.05328, section 2.3.
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        num_levels: int = 256,
+        num_classes: int | None = None,
+        num_features: int | None = None,
+        filters: int = 128,
+        num_blocks: int = 15,
+        top_filters: int = 1024,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ):
+        super().__init__(event_shape, num_levels, num_classes, num_features, **kwargs)
+        check_argument(len(self.event_shape) == 3, "event_shape", "(H, W, C)", self.event_shape)
+        check_argument(num_levels is not None, "num_levels", "an integer >= 2", num_levels)
+        colours = self.event_shape[-1]
+        check_integer("filters", filters, minimum=colours)
+        check_integer("num_blocks", num_blocks, minimum=0)
+        check_integer("top_filters", top_filters, minimum=colours)
+        check_argument(0.0 <= dropout < 1.0, "dropout", "in [0, 1)", dropout)
+        self.likelihood = Bernoulli() if num_levels == 2 else Categorical(num_levels)
+        self.first = MaskedConv2D(2 * filters, FIRST_KERNEL_SIZE, "A", colours)
+        self.blocks = [ResidualBlock(filters, colours, dropout) for _ in range(num_blocks)]
+        widths = [2 * filters] + [filters] * num_blocks
+        self.shifts = [_shift(width) for width in widths] if self.is_conditional else []
+        outputs = self.likelihood.parameters_shape(colours)
+        self.top = [
+            MaskedConv2D(top_filters, 1, "B", colours),
+            MaskedConv2D(outputs[0] * outputs[1], 1, "B", colours, kernel_initializer="zeros"),
+        ]
+        self.outputs_shape = outputs
+        # How many rows up, and columns to each side, a pixel's conditional reaches.
+        self.reach = FIRST_KERNEL_SIZE // 2 + num_blocks * (BLOCK_KERNEL_SIZE // 2)
+
+    def parameters(self, x: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
+        return self._head(self._features(x, condition))
+
+    def parameters_at(
+        self, x: tf.Tensor, condition: tf.Tensor | None, position: tf.Tensor
+    ) -> tf.Tensor:
+        # Only the window that the position can depend on. Where the window ends inside the image its
+        # border differs from the full pass, but nothing of that reaches the position.
+        height, width, colours = self.event_shape
+        pixel, colour = position // colours, position % colours
+        row, column = pixel // width, pixel % width
+        num_rows, num_columns = min(height, self.reach + 1), min(width, 2 * self.reach + 1)
+        top = tf.maximum(row - self.reach, 0)
+        left = tf.clip_by_value(column - self.reach, 0, width - num_columns)
+        window = tf.slice(x, [0, top, left, 0], [tf.shape(x)[0], num_rows, num_columns, colours])
+        features = self._features(window, condition)
+        features = tf.gather(tf.gather(features, row - top, axis=1), column - left, axis=1)
+        return tf.gather(self._head(features[:, None, None])[:, 0, 0], colour, axis=1)
+
+    def _features(self, x: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
+        h = self.first(self.likelihood.normalize(x, self.float_dtype))
+        shifts = [None] * (1 + len(self.blocks))
+        if condition is not None:
+            shifts = [shift(condition) for shift in self.shifts]
+            h += shifts[0][:, None, None]
+        for block, shift in zip(self.blocks, shifts[1:], strict=True):
+            h = block(h, shift, training=self.is_training)
+        return h
+
+    def _head(self, features: tf.Tensor) -> tf.Tensor:
+        for layer in self.top:
+            features = layer(tf.nn.relu(features))
+        shape = [tf.shape(features)[0], *features.shape[1:3], *self.outputs_shape]
+        return tf.reshape(tf.cast(features, self.float_dtype), shape)
