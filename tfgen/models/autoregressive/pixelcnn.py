@@ -17,7 +17,7 @@ BLOCK_KERNEL_SIZE = 3
 
 
 class ResidualBlock(Configurable, keras.Layer):
-    """x + conv1x1(relu(conv3x3(relu(conv1x1(relu(x)))))), widths 2h -> h -> h -> 2h, all mask B [1].
+    """x + conv1x1(relu(conv3x3(relu(conv1x1(relu(x)))))), all mask B, widths 2h, h, h, 2h [1].
 
     `shift` `[B, h]`, made from a condition, is added to the 3x3 convolution's output.
     """
@@ -49,8 +49,8 @@ class PixelCNN(AutoregressiveModel):
 
     x `[B, H, W, C]` integers. The order is rows, columns, then the C colours inside a pixel. A 7x7
     convolution with mask A, `num_blocks` residual blocks of 2h feature maps, two layers of (ReLU,
-    1x1 convolution mask B), and a softmax over the levels for every colour; a logit for binary data.
-    `log_prob` in nats, exact. A fresh model is uniform: log2(num_levels) bits/dim.
+    1x1 convolution mask B), and for every colour a softmax over the levels, or a logit for binary
+    data. `log_prob` in nats, exact. A fresh model is uniform: log2(num_levels) bits/dim.
 
     The stacked masks leave a blind spot: pixels above and to the right that no layer reaches,
     whatever the depth. `GatedPixelCNN` closes it.
@@ -118,8 +118,8 @@ class PixelCNN(AutoregressiveModel):
     def parameters_at(
         self, x: tf.Tensor, condition: tf.Tensor | None, position: tf.Tensor
     ) -> tf.Tensor:
-        # Only the window that the position can depend on. Where the window ends inside the image its
-        # border differs from the full pass, but nothing of that reaches the position.
+        # Only the window that the position can depend on. Where the window ends inside the image,
+        # its border differs from the full pass, but nothing of that reaches the position.
         height, width, colours = self.event_shape
         pixel, colour = position // colours, position % colours
         row, column = pixel // width, pixel % width
