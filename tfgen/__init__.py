@@ -4,14 +4,22 @@ Importing the package registers every class with Keras, so that a saved `.keras`
 fresh process after `import tfgen` alone.
 """
 
+import os as _os
+
+
+def _check_backend(backend: str) -> None:
+    if backend != "tensorflow":
+        raise ImportError(
+            "tfgen runs on Keras's TensorFlow backend only, because its distributions are "
+            f"TensorFlow Probability's; received: {backend!r}. Set KERAS_BACKEND=tensorflow."
+        )
+
+
+_check_backend(_os.environ.get("KERAS_BACKEND", "tensorflow"))  # before Keras imports another one
+
 import keras as _keras
 
-if _keras.backend.backend() != "tensorflow":
-    raise ImportError(
-        "tfgen runs on Keras's TensorFlow backend only, because its distributions are TensorFlow "
-        f"Probability's; received: KERAS_BACKEND={_keras.backend.backend()!r}. "
-        "Set KERAS_BACKEND=tensorflow."
-    )
+_check_backend(_keras.backend.backend())  # which its configuration file may set
 
 from tfgen import (
     bijectors,

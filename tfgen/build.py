@@ -69,7 +69,11 @@ def _resolve(namespace: ModuleType, name: Any) -> type:
         except (ImportError, AttributeError) as error:
             raise ValueError(f"type {name!r} cannot be imported: {error}") from error
         return found
-    index = [key for key in vars(namespace) if isinstance(getattr(namespace, key), type)]
+    index = [
+        key
+        for key, value in vars(namespace).items()
+        if isinstance(value, type) and issubclass(value, Configurable)
+    ]
     if name not in index:
         raise ValueError(
             f"type must be one of {', '.join(sorted(index))} (the index of {namespace.__name__}) "

@@ -22,7 +22,7 @@ class BijectorView(tfp.bijectors.Bijector):
         self._condition = None if condition is None else tf.convert_to_tensor(condition)
         super().__init__(
             forward_min_event_ndims=event_ndims,
-            dtype=layer.float_dtype,
+            dtype=tf.as_dtype(layer.float_dtype),
             validate_args=False,
             name=f"{layer.name}_as_tfp",
         )

@@ -1,0 +1,123 @@
+"""Each app as a user runs it: a process of its own, good and bad invocations."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+SMOKE = "--config=configs/realnvp_digits.py:smoke"
+
+
+def app(verb, *arguments, status=0):
+    process = subprocess.run(
+        [sys.executable, "-m", f"apps.{verb}", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert process.returncode == status, process.stderr[-2000:]
+    return process.stdout if status == 0 else process.stderr
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    app("train", SMOKE, f"--workdir={folder}")
+    return folder
+
+
+def test_train_writes_what_it_says(workdir):
+    for name in ("config.json", "metrics.jsonl", "results.json", "samples.png", "checkpoints"):
+        assert (workdir / name).exists(), name
+    assert list((workdir / "tensorboard").glob("events*"))
+    results = json.loads((workdir / "results.json").read_text())
+    keys = "metric kind nats bits_per_dim standard_error num_examples weights commit command"
+    assert set(keys.split()) <= set(results)
+    assert results["bits_per_dim"] == pytest.approx(results["nats"] / (64 * np.log(2)))
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2]
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["model"]["event_shape"] == [8, 8, 1]
+    assert config["model"]["num_levels"] == 17
+
+
+def test_train_leaves_a_finished_run_alone(workdir):
+    before = (workdir / "results.json").stat().st_mtime_ns
+    assert "finished run; nothing to do" in app("train", SMOKE, f"--workdir={workdir}")
+    assert (workdir / "results.json").stat().st_mtime_ns == before
+
+
+def test_evaluate_agrees_with_training(workdir):
+    before = json.loads((workdir / "results.json").read_text())
+    app("evaluate", f"--workdir={workdir}")
+    after = json.loads((workdir / "results.json").read_text())
+    assert after["nats"] == pytest.approx(before["nats"], rel=1e-6)
+    assert after["num_examples"] == before["num_examples"]
+
+
+def test_sample_writes_pictures_and_arrays(workdir, tmp_path):
+    app("sample", f"--workdir={workdir}", "--num=5", "--seed=3", f"--out={tmp_path / 'a.npz'}")
+    app("sample", f"--workdir={workdir}", "--num=5", f"--out={tmp_path / 'a.png'}")
+    x = np.load(tmp_path / "a.npz")["x"]
+    assert x.shape == (5, 8, 8, 1)
+    assert x.dtype == np.uint8
+    assert x.max() <= 16
+    import tfgen
+
+    np.testing.assert_array_equal(x, tfgen.load(workdir).sample(5, seed=3))
+    from PIL import Image
+
+    assert Image.open(tmp_path / "a.png").size[0] > 3 * 8
+
+
+def test_export_and_benchmark(workdir, tmp_path):
+    app("export", f"--workdir={workdir}", f"--out={tmp_path / 'served'}")
+    assert (tmp_path / "served" / "1" / "saved_model.pb").exists()
+    app("benchmark", SMOKE, f"--json={tmp_path / 'b.json'}")
+    figures = json.loads((tmp_path / "b.json").read_text())
+    assert figures["num_parameters"] > 0
+
+
+BAD_INVOCATIONS = [
+    ("train", [], "--config must be given"),
+    ("train", [SMOKE], "--workdir must be given"),
+    ("train", ["--config=configs/no_such.py", "--workdir=W"], "no_such.py"),
+    ("train", [SMOKE, "--workdir=W", "--config.batch_sise=3"], "batch_sise"),
+    ("train", [SMOKE, "--workdir=W", "--config.batch_size=many"], "batch_size"),
+    ("train", [SMOKE, "--workdir=W", "extra"], "arguments must be --flags; received: ['extra']"),
+    ("train", ["--config=configs/realnvp_digits.py:smok", "--workdir=W"], "must be 'smoke'"),
+    ("train", [SMOKE, "--workdir=W", "--config.batch_size=0"], "config.batch_size must be"),
+    ("train", [SMOKE, "--workdir=W", "--config.model.type=RealNPV"], "RealNPV"),
+    ("train", [SMOKE, "--workdir=W", "--config.data.name=digitz"], "digitz"),
+    ("train", [SMOKE, "--workdir=W", "--config.optimizer.class_name=Adamm"], "Adamm"),
+    ("train", [SMOKE, "--workdir=W", "--config.objective.type=ELBOW"], "ELBOW"),
+    ("train", [SMOKE, "--workdir=W", "--config.dtype_policy=float8"], "config.dtype_policy must"),
+    ("evaluate", ["--workdir=W"], "workdir must be a folder with a run"),
+    ("evaluate", [], "--workdir must be given"),
+    ("sample", ["--workdir=W", "--num=0"], "--num must be at least 1"),
+    ("sample", ["--workdir=W", "--out=grid.jpeg"], "--out must end in .png or .npz"),
+    ("export", [], "--workdir must be given"),
+    ("benchmark", [], "--config must be given"),
+]
+
+
+@pytest.mark.parametrize(("verb", "arguments", "message"), BAD_INVOCATIONS)
+def test_bad_invocation_is_one_line_and_writes_nothing(verb, arguments, message, tmp_path):
+    folder = tmp_path / "W"
+    arguments = [argument.replace("=W", f"={folder}") for argument in arguments]
+    error = app(verb, *arguments, status=2)
+    lines = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in error
+    assert not folder.exists()
+
+
+def test_another_config_in_the_same_workdir_is_refused(workdir):
+    error = app("train", SMOKE, f"--workdir={workdir}", "--config.batch_size=4", status=2)
+    assert "these differ: batch_size: 8 -> 4" in error
