@@ -1,5 +1,19 @@
 """Distributions and likelihoods that TFP lacks."""
 
-from tfgen.distributions.likelihood import Bernoulli, Categorical, Likelihood
+from tfgen.distributions.discretized_logistic_mixture import MixtureOfDiscretizedLogistics
+from tfgen.distributions.likelihood import (
+    Bernoulli,
+    Categorical,
+    DiscretizedLogisticMixture,
+    Gaussian,
+    Likelihood,
+)
 
-__all__ = ["Bernoulli", "Categorical", "Likelihood"]
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "DiscretizedLogisticMixture",
+    "Gaussian",
+    "Likelihood",
+    "MixtureOfDiscretizedLogistics",
+]

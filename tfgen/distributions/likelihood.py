@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfgen import seeds
-from tfgen.checks import check_integer
+from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.configurable import Configurable
+from tfgen.distributions.discretized_logistic_mixture import MixtureOfDiscretizedLogistics
 
 tfd = tfp.distributions
 
@@ -19,10 +21,15 @@ class Likelihood(Configurable):
         num_levels: number of integer levels of the data, None for real data.
         event_ndims: 0 if each value of x is a distribution of its own, 1 if the channels of a pixel
             are one event.
+        num_constant: how many of the last parameters are learned numbers that do not depend on
+            anything (a noise variance); the model owns them in place of its network's output.
+        constant_is_shared: these are the same for all dimensions of x.
     """
 
     num_levels: int | None = None
     event_ndims = 0
+    num_constant = 0
+    constant_is_shared = False
 
     def parameters_shape(self, channels: int) -> tuple[int, ...]:
         """Shape of what a network must give for one pixel (or one column of a table).
@@ -33,6 +40,13 @@ class Likelihood(Configurable):
 
     def __call__(self, parameters: tf.Tensor) -> tfd.Distribution:
         """The distribution; batch shape is that of `parameters` without its last dimension."""
+        raise NotImplementedError
+
+    def fit(self, x: np.ndarray) -> np.ndarray:
+        """Parameters of independent positions, from data `[N, *positions, C]`: a first guess.
+
+        Shape `[*positions, *parameters_shape(C)]`. A model starts from them as output biases.
+        """
         raise NotImplementedError
 
     def draw(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -56,6 +70,11 @@ class Bernoulli(Likelihood):
     def __call__(self, parameters: tf.Tensor) -> tfd.Distribution:
         return tfd.Bernoulli(logits=parameters[..., 0], dtype=parameters.dtype)
 
+    def fit(self, x: np.ndarray) -> np.ndarray:
+        # The bounds of Burda et al. (2016): a pixel that is always 0 has a finite logit.
+        mean = np.clip(x.mean(axis=0), 0.001, 0.999)
+        return (np.log(mean) - np.log1p(-mean))[..., None]
+
     def draw(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         logits = parameters[..., 0]
         u = seeds.uniform(tf.shape(logits), seed, logits.dtype)
@@ -78,8 +97,122 @@ class Categorical(Likelihood):
     def __call__(self, parameters: tf.Tensor) -> tfd.Distribution:
         return tfd.Categorical(logits=parameters, dtype=parameters.dtype)
 
+    def fit(self, x: np.ndarray) -> np.ndarray:
+        counts = (x[..., None] == np.arange(self.num_levels)).sum(axis=0)
+        return np.log((counts + 1.0) / (len(x) + self.num_levels))
+
     def draw(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         # Inverse of the distribution function: one uniform number a value.
         cumulative = tf.cumsum(tf.nn.softmax(parameters), axis=-1)[..., :-1]
         u = seeds.uniform(tf.shape(parameters)[:-1], seed, parameters.dtype)[..., None]
         return tf.reduce_sum(tf.cast(u >= cumulative, parameters.dtype), axis=-1)
+
+
+class Gaussian(Likelihood):
+    """x real; x ~ N(mean, variance), a mean from the network for each value.
+
+    The parameters are the mean and r, with variance = minimum_scale^2 + exp(2 r). Without the floor
+    the likelihood of a column that the network reproduces exactly is unbounded.
+
+    With a learned variance a weight `beta` on the KL term is absorbed by it (beta multiplies the
+    variance), so that such runs say nothing about `beta`.
+
+    Args:
+        variance: "scalar", one learned number for all of x; "dimension", one learned number for
+            each dimension; "network", a function of the network's input.
+        minimum_scale: floor of the standard deviation, in units of the data.
+    """
+
+    def __init__(self, variance: str = "scalar", minimum_scale: float = 1e-3):
+        check_one_of("variance", variance, ("scalar", "dimension", "network"))
+        check_argument(minimum_scale > 0, "minimum_scale", "positive", minimum_scale)
+        self.variance = variance
+        self.minimum_scale = minimum_scale
+        self.num_constant = 0 if variance == "network" else 1
+        self.constant_is_shared = variance == "scalar"
+
+    def parameters_shape(self, channels: int) -> tuple[int, ...]:
+        return (channels, 2)
+
+    def __call__(self, parameters: tf.Tensor) -> tfd.Distribution:
+        mean, log_scale = tf.unstack(parameters, axis=-1)
+        return tfd.Normal(mean, tf.sqrt(self.minimum_scale**2 + tf.exp(2.0 * log_scale)))
+
+    def fit(self, x: np.ndarray) -> np.ndarray:
+        mean, scale = x.mean(axis=0), x.std(axis=0)
+        if self.constant_is_shared:
+            scale = np.full_like(scale, np.sqrt(np.mean(scale**2)))
+        return np.stack([mean, np.log(np.maximum(scale, self.minimum_scale))], axis=-1)
+
+
+class DiscretizedLogisticMixture(Likelihood):
+    """x in {0..L-1}; the channels of a pixel are one event, a `MixtureOfDiscretizedLogistics`.
+
+    For a pixel of C channels and M components the parameters are M logits, then M C means, M C log
+    scales and M C (C-1) / 2 coefficients through tanh.
+
+    Args:
+        num_levels: L.
+        num_mixtures: M.
+    """
+
+    event_ndims = 1
+
+    def __init__(self, num_levels: int = 256, num_mixtures: int = 10):
+        check_integer("num_levels", num_levels, minimum=2)
+        check_integer("num_mixtures", num_mixtures, minimum=1)
+        self.num_levels = num_levels
+        self.num_mixtures = num_mixtures
+
+    def parameters_shape(self, channels: int) -> tuple[int, ...]:
+        return (self.num_mixtures * (1 + 2 * channels + channels * (channels - 1) // 2),)
+
+    def _num_channels(self, num_parameters: int) -> int:
+        channels = 1
+        while self.parameters_shape(channels)[0] < num_parameters:
+            channels += 1
+        return channels
+
+    def __call__(self, parameters: tf.Tensor) -> tfd.Distribution:
+        mixtures = self.num_mixtures
+        channels = self._num_channels(parameters.shape[-1])
+        pairs = channels * (channels - 1) // 2
+        sizes = [mixtures, mixtures * channels, mixtures * channels, mixtures * pairs]
+        logits, loc, log_scale, coefficients = tf.split(parameters, sizes, axis=-1)
+
+        def by_component(values: tf.Tensor, size: int) -> tf.Tensor:
+            return tf.reshape(values, [*_shape(parameters)[:-1], mixtures, size])
+
+        return MixtureOfDiscretizedLogistics(
+            logits,
+            by_component(loc, channels),
+            by_component(log_scale, channels),
+            by_component(tf.tanh(coefficients), pairs) if pairs else None,
+            num_levels=self.num_levels,
+        )
+
+    def fit(self, x: np.ndarray) -> np.ndarray:
+        # Components spread over the quantiles of the values; dependence and weights are learned.
+        v = 2.0 * x / (self.num_levels - 1) - 1.0
+        mixtures = self.num_mixtures
+        ranks = (np.arange(mixtures) + 0.5) / mixtures
+        loc = np.moveaxis(np.quantile(v, ranks, axis=0), 0, -2)  # [*positions, M, C]
+        scale = np.maximum(v.std(axis=0), 2.0 / self.num_levels)[..., None, :]
+        log_scale = np.broadcast_to(np.log(scale / 2.0), loc.shape)
+        flat = (*x.shape[1:-1], -1)
+        pairs = x.shape[-1] * (x.shape[-1] - 1) // 2
+        return np.concatenate(
+            [
+                np.zeros((*x.shape[1:-1], mixtures)),
+                loc.reshape(flat),
+                log_scale.reshape(flat),
+                np.zeros((*x.shape[1:-1], mixtures * pairs)),
+            ],
+            axis=-1,
+        )
+
+
+def _shape(x: tf.Tensor) -> list[Any]:
+    """Static sizes where they are known, else tensors."""
+    dynamic = tf.shape(x)
+    return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]

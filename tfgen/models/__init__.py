@@ -5,6 +5,7 @@ from tfgen.models.autoregressive.pixelcnn import PixelCNN
 from tfgen.models.flow.base import Flow
 from tfgen.models.generative_model import GenerativeModel
 from tfgen.models.latent.base import LatentVariableModel, Terms
+from tfgen.models.latent.vae import VAE
 
 __all__ = [
     "AutoregressiveModel",
@@ -13,4 +14,5 @@ __all__ = [
     "LatentVariableModel",
     "PixelCNN",
     "Terms",
+    "VAE",
 ]

@@ -1,6 +1,8 @@
 """Objectives: what is minimised over a model."""
 
+from tfgen.objectives.elbo import ELBO
+from tfgen.objectives.iwae import IWAE
 from tfgen.objectives.negative_log_prob import NegativeLogProb
 from tfgen.objectives.objective import Objective, Player
 
-__all__ = ["NegativeLogProb", "Objective", "Player"]
+__all__ = ["ELBO", "IWAE", "NegativeLogProb", "Objective", "Player"]

@@ -1,10 +1,13 @@
 """Latent-variable models: one joint of data and latents, one approximate posterior."""
 
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfgen import seeds
 from tfgen.inference.importance import importance_log_prob
 from tfgen.models.generative_model import EVALUATION_SEED, GenerativeModel
 
@@ -47,6 +50,7 @@ class LatentVariableModel(GenerativeModel):
     """
 
     likelihood_kind = "bound"
+    latent_shape: tuple[int, ...]
 
     def prior(self, condition: tf.Tensor | None = None) -> tfd.Distribution:
         """p(z) or p(z | y)."""
@@ -76,7 +80,14 @@ class LatentVariableModel(GenerativeModel):
         )
 
     def kl(self, posterior: Any, prior: Any, monte_carlo: tf.Tensor) -> tf.Tensor:
-        """KL(q || p), `[G, B]`: here one group, in closed form where TFP knows one."""
+        """KL(q || p), `[G, B]`.
+
+        One row for each latent dimension where both are diagonal Gaussians; else one row, in closed
+        form where TFP knows one, else `monte_carlo`, `[B]`.
+        """
+        if _is_diagonal_gaussian(posterior) and _is_diagonal_gaussian(prior):
+            kl = tfd.kl_divergence(posterior.distribution, prior.distribution)  # [B, *latent_shape]
+            return tf.transpose(tf.reshape(kl, [tf.shape(kl)[0], math.prod(kl.shape[1:])]))
         try:
             kl = tfd.kl_divergence(posterior, prior)
         except NotImplementedError:
@@ -89,7 +100,7 @@ class LatentVariableModel(GenerativeModel):
         y: Any = None,
         seed: Any = None,
         num_samples: int = 1,
-        chunk_size: int = 50,
+        chunk_size: int = 10,
     ) -> tf.Tensor:
         """Lower bound of log p(x), `[B]`: log of the mean importance weight over `num_samples`.
 
@@ -104,7 +115,7 @@ class LatentVariableModel(GenerativeModel):
         y: Any = None,
         seed: Any = None,
         num_samples: int = 5000,
-        chunk_size: int = 50,
+        chunk_size: int = 10,
     ) -> dict[str, tf.Tensor]:
         """`log_prob`, and `effective_sample_size` = (sum w)^2 / sum w^2, each `[B]`.
 
@@ -114,7 +125,11 @@ class LatentVariableModel(GenerativeModel):
         def log_weights(num: int, seed: tf.Tensor) -> tf.Tensor:
             return self.terms(x, y, num, seed).log_weights
 
-        return importance_log_prob(log_weights, num_samples, chunk_size, self.next_seed(seed))
+        batch_size = tf.shape(tf.convert_to_tensor(x))[0]
+        seed = self.next_seed(seed)
+        return importance_log_prob(
+            log_weights, num_samples, chunk_size, seed, batch_size, self.float_dtype
+        )
 
     def report(
         self,
@@ -122,7 +137,7 @@ class LatentVariableModel(GenerativeModel):
         y: Any = None,
         seed: Any = None,
         num_samples: int = 1,
-        chunk_size: int = 50,
+        chunk_size: int = 10,
     ) -> dict[str, tf.Tensor]:
         """The importance bound of `num_samples` draws as `log_prob`, its effective sample size, the
         evidence lower bound of one draw and its KL divergence, each `[B]`."""
@@ -135,7 +150,13 @@ class LatentVariableModel(GenerativeModel):
         }
 
     def sample(self, num_samples: Any, y: Any = None, seed: Any = None) -> tf.Tensor:
-        raise NotImplementedError
+        """Draws in data units: z ~ p(z), x ~ p(x | z)."""
+        condition = self.condition(y, num_samples)
+        latent_seed, data_seed = seeds.split(self.next_seed(seed))
+        prior = self.prior(condition)
+        z = prior.sample([] if prior.batch_shape.rank else num_samples, seed=latent_seed)
+        x = self.likelihood(z, condition).sample(seed=data_seed)
+        return tf.cast(x, self.event_dtype)
 
     def encode(self, x: Any, y: Any = None) -> tf.Tensor:
         """Posterior mean, `[B, *latent_shape]`."""
@@ -150,7 +171,39 @@ class LatentVariableModel(GenerativeModel):
     def default_objective(self) -> Any:
         return {"type": "ELBO"}
 
+    def distribution(self, y: Any = None) -> tfd.Distribution:
+        """p(z) p(x | z) as one `tfd.Distribution` whose values are pairs (z, x).
+
+        With `y` of shape `[B]` the joint has batch shape `[B]`.
+        """
+        condition = None if y is None else self.condition(y, tf.shape(y)[0])
+        prior = self.prior(condition)
+        if condition is not None and not prior.batch_shape.rank:
+            prior = tfd.BatchBroadcast(prior, condition.shape[:1])
+        return tfd.JointDistributionSequential(
+            [prior, lambda z: self.likelihood(z, condition)], batch_ndims=prior.batch_shape.rank
+        )
+
     def build(self, input_shape: Any) -> None:
         with tf.init_scope():
             x, y = self.example_batch(1)
             self.terms(x, y, seed=EVALUATION_SEED)
+
+    def signatures(self) -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[Any]]]:
+        x = tf.TensorSpec([None, *self.event_shape], self.event_dtype, name="x")
+        z = tf.TensorSpec([None, *self.latent_shape], "float32", name="z")
+        y = self.condition_spec()
+        signatures = super().signatures()
+        if y is None:
+            signatures["encode"] = (lambda x: {"z": self.encode(x)}, [x])
+            signatures["decode"] = (lambda z: {"x": self.decode(z)}, [z])
+        else:
+            signatures["encode"] = (lambda x, y: {"z": self.encode(x, y)}, [x, y])
+            signatures["decode"] = (lambda z, y: {"x": self.decode(z, y)}, [z, y])
+        return signatures
+
+
+def _is_diagonal_gaussian(distribution: Any) -> bool:
+    return isinstance(distribution, tfd.Independent) and isinstance(
+        distribution.distribution, tfd.Normal
+    )
