@@ -102,7 +102,10 @@ class TwoPlayers(Objective):
 
             return terms
 
-        return [Player("loc", loss(loc, 1.0), [loc]), Player("scale", loss(log_scale, 2.0), [log_scale])]
+        return [
+            Player("loc", loss(loc, 1.0), [loc]),
+            Player("scale", loss(log_scale, 2.0), [log_scale]),
+        ]
 
 
 def test_each_player_moves_its_own_variables():
@@ -224,4 +227,3 @@ def test_wrong_backend_is_named():
     code = "import os; os.environ['KERAS_BACKEND'] = 'numpy'; import tfgen"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "tfgen runs on Keras's TensorFlow backend only" in run.stderr
-

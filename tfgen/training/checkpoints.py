@@ -29,10 +29,11 @@ class Checkpoints:
         self.best_value = tf.Variable(float("inf"), dtype=tf.float64)
         self.best_step = tf.Variable(0, dtype=tf.int64)
         weights = [v.value for v in model.variables]
-        optimizer = [] if model.optimizer is None else [v.value for v in model.optimizer.variables]
+        optimizer = getattr(model, "optimizer", None)
+        slots = [] if optimizer is None else [v.value for v in optimizer.variables]
         self._state = tf.train.Checkpoint(
             weights=weights,
-            optimizer=optimizer,
+            optimizer=slots,
             means=[v.value for metric in model.metrics for v in metric.variables],
             step=self.step,
             seconds=self.seconds,

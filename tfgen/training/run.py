@@ -54,9 +54,10 @@ def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
     spec = resolve_model(config, data)
     resolved = json.loads(json.dumps({**config, "model": spec}))
     _check_same_config(resolved, workdir)
-    if (workdir / "results.json").exists():
+    path = workdir / "results.json"
+    if path.exists() and read_json(path).get("completed"):
         print(f"{workdir} holds a finished run; nothing to do.")
-        return read_json(workdir / "results.json")
+        return read_json(path)
     model = build_model(config, spec)
     compile_model(model, config)
     _check_evaluation(config)
@@ -71,15 +72,16 @@ def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
     if start < num_steps:
         _fit(model, data, config, workdir, checkpoints, start)
 
+    training_seconds = round(float(checkpoints.seconds), 1)
     checkpoints.restore_best()
-    model.optimizer = None  # from here on the weights are the averaged ones
     results = {
         **evaluate_model(model, data.test, config),
-        "weights": "ema" if config["optimizer"].get("config", {}).get("use_ema") else "raw",
-        "step": int(checkpoints.step),
         "num_parameters": int(model.count_params()),
-        "training_seconds": round(float(checkpoints.seconds), 1),
-        "examples_seen": int(checkpoints.step) * batch_size,
+        "best_step": int(checkpoints.step),
+        "num_steps": num_steps,
+        "batch_size": batch_size,
+        "training_seconds": training_seconds,
+        "completed": True,
         **provenance(),
     }
     samples = model.sample(
@@ -90,7 +92,7 @@ def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
     pictures.set_model(model)
     pictures.write(num_steps, samples)
     save_samples(samples, model.num_levels, workdir / "samples")
-    write_json(workdir / "results.json", results)
+    write_json(path, results)
     return results
 
 
@@ -122,15 +124,11 @@ def evaluate(workdir: Any) -> dict[str, Any]:
     workdir = pathlib.Path(workdir)
     config = read_config(workdir)
     model = load(workdir)
-    results = evaluate_model(model, load_data(config).test, config)
     path = workdir / "results.json"
     before = read_json(path) if path.exists() else {}
-    uses_ema = config["optimizer"].get("config", {}).get("use_ema")
-    results = {**before, **results, "weights": "ema" if uses_ema else "raw"}
-    if before or int(Checkpoints(workdir, model).step) >= config["num_steps"]:
-        write_json(path, results)
-    else:
-        write_json(workdir / "results_so_far.json", results)
+    # What the run itself recorded (steps, seconds, provenance) stays.
+    results = {**before, **evaluate_model(model, load_data(config).test, config)}
+    write_json(path, results)
     return results
 
 
@@ -138,6 +136,8 @@ def evaluate_model(model: GenerativeModel, split: Any, config: Mapping[str, Any]
     """The config's evaluation of the model as it stands: likelihood and further metrics."""
     options = config["evaluation"]
     results = Likelihood(model, options["batch_size"], **options["report"])(split)
+    averaged = config["optimizer"].get("config", {}).get("use_ema")
+    results["weights"] = "ema" if averaged else "raw"
     for name in options["metrics"]:
         results |= getattr(evaluation, name)(model, split)
     return results
@@ -231,6 +231,7 @@ def _fit(
     model.fit(
         batches.prefetch(2),
         epochs=1,
+        shuffle=False,
         verbose=0,
         callbacks=[progress, metrics, validation, pictures, saving],
     )
