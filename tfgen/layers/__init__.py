@@ -3,6 +3,8 @@
 from tfgen.layers import nets
 from tfgen.layers.masked_conv import MaskedConv2D, causal_mask, channel_groups
 from tfgen.layers.nets import MLP, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from tfgen.layers.residual_network import ResidualBlock, ResidualNetwork
+from tfgen.layers.weight_norm import WeightNorm, WeightNormConv2D, WeightNormDense
 
 __all__ = [
     "MLP",
@@ -11,6 +13,11 @@ __all__ = [
     "MLPDecoder",
     "MLPEncoder",
     "MaskedConv2D",
+    "ResidualBlock",
+    "ResidualNetwork",
+    "WeightNorm",
+    "WeightNormConv2D",
+    "WeightNormDense",
     "causal_mask",
     "channel_groups",
     "nets",

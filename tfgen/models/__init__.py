@@ -3,6 +3,7 @@
 from tfgen.models.autoregressive.base import AutoregressiveModel
 from tfgen.models.autoregressive.pixelcnn import PixelCNN
 from tfgen.models.flow.base import Flow
+from tfgen.models.flow.realnvp import RealNVP
 from tfgen.models.generative_model import GenerativeModel
 from tfgen.models.latent.base import LatentVariableModel, Terms
 from tfgen.models.latent.vae import VAE
@@ -13,6 +14,7 @@ __all__ = [
     "GenerativeModel",
     "LatentVariableModel",
     "PixelCNN",
+    "RealNVP",
     "Terms",
     "VAE",
 ]
