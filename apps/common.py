@@ -15,18 +15,17 @@ def run(main: Callable[[], None], usage: str) -> None:
             if len(argv) > 1:
                 raise ValueError(f"arguments must be --flags; received: {argv[1:]}. {usage}")
             main()
-        except (ValueError, FileNotFoundError) as error:
-            fail(error)
+        except (ValueError, OSError) as error:
+            fail(str(error))
 
-    try:
-        app.run(guarded, flags_parser=_parse)
-    except (ValueError, FileNotFoundError) as error:
-        fail(error)
+    app.run(guarded, flags_parser=_parse)
 
 
-def fail(error: Exception) -> None:
-    message = " ".join(str(error).split())
-    print(f"error: {message}", file=sys.stderr)
+def fail(message: str) -> None:
+    """Prints the message as one line and leaves with status 2."""
+    if "Traceback" in message:  # a config file's own error, as the flags library wraps it
+        message = message.strip().splitlines()[-1]
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -35,9 +34,9 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        fail(error)
-    except (AttributeError, KeyError, TypeError, FileNotFoundError, ImportError) as error:
-        fail(ValueError(f"--config: {error.args[0] if error.args else error}"))
+        fail(str(error))
+    except (AttributeError, KeyError, TypeError, OSError, ImportError) as error:
+        fail(f"--config: {error.args[0] if error.args else error}")
     return argv
 
 

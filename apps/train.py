@@ -20,6 +20,7 @@ def main() -> None:
     for name, flag in (("--config", _CONFIG), ("--workdir", _WORKDIR)):
         if flag.value is None:
             raise ValueError(f"{name} must be given; received: nothing.")
+    # Only now: TensorFlow takes seconds to import, a wrong flag should not wait for it.
     from tfgen.training import train
 
     results = train(_CONFIG.value.to_dict(), _WORKDIR.value)
