@@ -9,6 +9,7 @@ from tfgen.models.latent.base import LatentVariableModel, Terms
 from tfgen.models.latent.vae import VAE
 
 __all__ = [
+    "VAE",
     "AutoregressiveModel",
     "Flow",
     "GenerativeModel",
@@ -16,5 +17,4 @@ __all__ = [
     "PixelCNN",
     "RealNVP",
     "Terms",
-    "VAE",
 ]
