@@ -134,7 +134,7 @@ class DataSplits:
     def without_labels(self) -> "DataSplits":
         """The same examples with `y` None and no `num_classes`."""
         info = dataclasses.replace(self.info, num_classes=None)
-        return DataSplits(*(Split(s.x) for s in (self.train, self.validation, self.test)), info)
+        return DataSplits(Split(self.train.x), Split(self.validation.x), Split(self.test.x), info)
 
 
 SplitTriple = tuple[Split, Split, Split]

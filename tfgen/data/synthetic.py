@@ -65,14 +65,17 @@ def load_random_table(num_columns: int = 4, num_examples: int = 256, seed: int =
     check_integer("seed", seed, 0)
     random = np.random.RandomState(seed)
     shape = (num_examples, num_columns)
-    splits = [Split(random.standard_normal(shape).astype(np.float32)) for _ in range(3)]
+
+    def draw() -> Split:
+        return Split(random.standard_normal(shape).astype(np.float32))
+
     info = DataInfo(
         name="random_table",
         event_shape=(num_columns,),
         preprocessing=(f"Independent standard normal numbers, seed {seed}.",),
         entropy=0.5 * num_columns * math.log(2 * math.pi * math.e),
     )
-    return DataSplits(*splits, info)
+    return DataSplits(draw(), draw(), draw(), info)
 
 
 def _event_shape(event_shape: Any) -> tuple[int, ...]:

@@ -1,0 +1,131 @@
+"""What a density model of images must beat: independent pixels, and lossless image files."""
+
+import io
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from tfgen.checks import check_argument, check_integer, check_one_of
+
+_CODECS = {
+    "png": {"format": "PNG", "optimize": True},
+    "webp": {"format": "WEBP", "lossless": True, "method": 6, "quality": 100},
+}
+_MAX_SIDE = 16_383  # pixels, WebP's limit
+_ROWS_AT_ONCE = 1024
+
+
+def independent_pixels(
+    train_x: np.ndarray, test_x: np.ndarray, num_levels: int
+) -> dict[str, float]:
+    """Bits/dim of a histogram for each position and channel, all independent.
+
+        p(x) = prod_d (n_d(x_d) + 1) / (N + num_levels),
+
+    n_d counting the values of dimension d in the N training examples: add-one (Laplace) smoothing,
+    without which a value that training has not seen would cost infinitely many bits.
+
+    Args:
+        train_x: integers 0..num_levels-1, `[N, ...]`.
+        test_x: integers of the same event shape, `[M, ...]`.
+        num_levels: number of values.
+
+    Returns:
+        `bits_per_dim`, its `standard_error` over the test examples, `nats` per example and
+        `num_examples`.
+
+    Raises:
+        ValueError: empty data, different shapes, or values out of range.
+    """
+    check_integer("num_levels", num_levels, 2)
+    _check_levels("train_x", train_x, num_levels)
+    _check_levels("test_x", test_x, num_levels)
+    shape = train_x.shape[1:]
+    check_argument(test_x.shape[1:] == shape, "test_x", f"of event shape {shape}", test_x.shape)
+    num_dims = math.prod(shape)
+    counts = np.zeros(num_dims * num_levels, np.int64)
+    for cells in _cells(train_x, num_levels):
+        counts += np.bincount(cells.ravel(), minlength=len(counts))
+    bits_of_cell = np.log2(len(train_x) + num_levels) - np.log2(counts + 1)
+    bits = np.concatenate([bits_of_cell[cells].sum(axis=1) for cells in _cells(test_x, num_levels)])
+    return {**_summary(bits, num_dims), "nats": float(bits.mean() * math.log(2))}
+
+
+def lossless_compression(x: np.ndarray, file_format: str) -> dict[str, float]:
+    """Bits/dim of images stored without loss by Pillow, the raw levels as 8-bit pixels.
+
+    `bits_per_dim` is one file an image, as images are stored; small images pay mostly for the
+    file's header. `bits_per_dim_tiled` is all images side by side in one file (several where
+    WebP's largest side, 16,383 pixels, is exceeded): one header, and the codec may learn from the
+    other images, so it is generous to the codec.
+
+    Args:
+        x: uint8 `[N, H, W, C]` with C = 1 or 3.
+        file_format: "png" (smallest of zlib's settings) or "webp" (lossless, slowest setting).
+
+    Returns:
+        `bits_per_dim`, its `standard_error` over the images, `bits_per_dim_tiled`, `num_examples`.
+
+    Raises:
+        ValueError: an unknown format, or data of another kind.
+    """
+    check_one_of("file_format", file_format, _CODECS)
+    is_image = x.dtype == np.uint8 and x.ndim == 4 and x.shape[-1] in (1, 3) and x.size > 0
+    allowed = "non-empty uint8 [N, H, W, C] with C = 1 or 3"
+    check_argument(is_image, "x", allowed, f"{x.dtype} of shape {x.shape}")
+    num_dims = math.prod(x.shape[1:])
+    bits = np.array([8.0 * _file_bytes(image, file_format) for image in x])
+    tiled_bits = sum(8.0 * _file_bytes(sheet, file_format) for sheet in _sheets(x))
+    return {**_summary(bits, num_dims), "bits_per_dim_tiled": tiled_bits / x.size}
+
+
+def _summary(bits: np.ndarray, num_dims: int) -> dict[str, float]:
+    """Mean and standard error of bits per example, in bits/dim."""
+    deviation = bits.std(ddof=1) if len(bits) > 1 else math.nan
+    return {
+        "bits_per_dim": float(bits.mean() / num_dims),
+        "standard_error": float(deviation / math.sqrt(len(bits)) / num_dims),
+        "num_examples": len(bits),
+    }
+
+
+def _check_levels(name: str, x: np.ndarray, num_levels: int) -> None:
+    is_discrete = np.issubdtype(x.dtype, np.integer) and x.size > 0
+    received = f"{x.dtype} of shape {x.shape}"
+    if is_discrete:
+        low, high = int(x.min()), int(x.max())
+        is_discrete = low >= 0 and high < num_levels
+        received = f"values {low}..{high}"
+    check_argument(is_discrete, name, f"integers 0..{num_levels - 1}, not empty", received)
+
+
+def _cells(x: np.ndarray, num_levels: int) -> Iterator[np.ndarray]:
+    """Indices d * num_levels + x_d, `[rows, D]`, a block of rows at a time."""
+    first_cell = np.arange(math.prod(x.shape[1:])) * num_levels
+    for start in range(0, len(x), _ROWS_AT_ONCE):
+        block = x[start : start + _ROWS_AT_ONCE]
+        yield block.reshape(len(block), -1) + first_cell
+
+
+def _file_bytes(image: np.ndarray, file_format: str) -> int:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    pixels = image[..., 0] if image.shape[-1] == 1 else image
+    Image.fromarray(pixels).save(buffer, **_CODECS[file_format])
+    return buffer.getbuffer().nbytes
+
+
+def _sheets(x: np.ndarray) -> Iterator[np.ndarray]:
+    """Nearly square sheets of the images side by side; empty places are 0."""
+    num, height, width, channels = x.shape
+    columns = min(math.ceil(math.sqrt(num)), _MAX_SIDE // width)
+    rows_at_most = _MAX_SIDE // height
+    for start in range(0, num, columns * rows_at_most):
+        images = x[start : start + columns * rows_at_most]
+        rows = math.ceil(len(images) / columns)
+        sheet = np.zeros((rows * columns, height, width, channels), np.uint8)
+        sheet[: len(images)] = images
+        sheet = sheet.reshape(rows, columns, height, width, channels)
+        yield sheet.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
