@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -90,7 +90,7 @@ def export(model: GenerativeModel, path: Any) -> pathlib.Path:
         try:
             with model.averaged_weights():
                 _write(model, partial)
-                _check_graph(partial)
+                _check_graph(partial, model.signatures())
                 _check_numbers(model, partial)
             version = path / str(_next_version(path))
             os.rename(partial, version)
@@ -164,11 +164,10 @@ def _meta_graph(folder: Any) -> Any:
     return saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0]
 
 
-def _check_graph(folder: Any) -> None:
+def _check_graph(folder: Any, signatures: Iterable[str]) -> None:
     meta_graph = _meta_graph(folder)
-    for signature, definition in meta_graph.signature_def.items():
-        if signature.startswith("__"):
-            continue
+    for signature in signatures:
+        definition = meta_graph.signature_def[signature]
         for name, (_, shape) in _named_types(definition.outputs).items():
             if not shape or shape[0] is not None:
                 raise RuntimeError(

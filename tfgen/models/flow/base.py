@@ -68,7 +68,7 @@ class Flow(GenerativeModel):
 
     def decode(self, z: Any, y: Any = None) -> tf.Tensor:
         """x = f(z) in data units."""
-        z = tf.convert_to_tensor(z, self.float_dtype)
+        z = tf.cast(z, self.float_dtype)
         return self._decode(z, self.condition(y, tf.shape(z)[0]))
 
     def as_tfp(self, y: Any = None) -> tfp.bijectors.Bijector:

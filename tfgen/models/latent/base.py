@@ -165,7 +165,7 @@ class LatentVariableModel(GenerativeModel):
 
     def decode(self, z: Any, y: Any = None) -> tf.Tensor:
         """Mean of p(x | z) in data units, float."""
-        z = tf.convert_to_tensor(z, self.float_dtype)
+        z = tf.cast(z, self.float_dtype)
         return self.likelihood(z, self.condition(y, tf.shape(z)[0])).mean()
 
     def default_objective(self) -> Any:

@@ -1,0 +1,115 @@
+"""What every exported model owes the people who serve it, as one check that a test calls."""
+
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+from tensorflow.core.protobuf import saved_model_pb2
+
+import tfgen
+from tfgen.models.generative_model import EVALUATION_SEED
+
+RUNNER = pathlib.Path(__file__).parent / "saved_model_runner.py"
+
+
+def signature_definitions(folder: Any) -> dict[str, Any]:
+    content = (pathlib.Path(folder) / "saved_model.pb").read_bytes()
+    (meta_graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
+    return {k: v for k, v in meta_graph.signature_def.items() if not k.startswith("__")}
+
+
+def serve(folder: Any, requests: list[tuple[str, dict[str, Any]]], scratch: Any) -> list[dict]:
+    """Answers `(signature, inputs)` requests in a process of its own, without Python's TensorFlow."""
+    definitions = signature_definitions(folder)
+    files = [pathlib.Path(scratch) / name for name in ("requests.npz", "answers.npz")]
+    arrays = {}
+    for index, (signature, inputs) in enumerate(requests):
+        definition = definitions[signature]
+        fetched = ",".join(info.name for info in definition.outputs.values())
+        for name, value in inputs.items():
+            arrays[f"{index}|{fetched}|{definition.inputs[name].name}"] = value
+    np.savez(files[0], **arrays)
+    command = [sys.executable, RUNNER, folder, *files]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr[-3000:]
+    answers = np.load(files[1])
+    return [
+        {
+            name: answers[f"{index}|{info.name}"]
+            for name, info in definitions[signature].outputs.items()
+        }
+        for index, (signature, _) in enumerate(requests)
+    ]
+
+
+def check_export(model: Any, x: Any, scratch: Any, y: Any = None, tolerance: float = 1e-4) -> None:
+    """Every signature of the exported model against the live one, for one and three examples.
+
+    `x`: three examples; `y`: their labels for a conditional model.
+    """
+    folder = tfgen.export(model, pathlib.Path(scratch) / "served")
+    labels = {} if y is None else {"y": y}
+    expected = []  # (signature, inputs, the live model's answer)
+    for n in (1, 3):
+        given = {name: value[:n] for name, value in labels.items()}
+        log_prob = model.log_prob(x[:n], **given, seed=EVALUATION_SEED)
+        inputs = {"x": x[:n], **given}
+        expected.append(("log_prob", inputs, {"log_prob": log_prob}))
+        expected.append(("serving_default", inputs, {"log_prob": log_prob}))
+        if hasattr(model, "encode"):
+            signatures = model.signatures()
+            z = signatures["encode"][0](*inputs.values())["z"]
+            decoded = signatures["decode"][0](z, *given.values())["x"]
+            expected.append(("encode", inputs, {"z": z}))
+            expected.append(("decode", {"z": np.float32(z), **given}, {"x": decoded}))
+
+    for seed in (5, 6):
+        inputs = {**(labels or {"num_samples": np.int32(3)}), "seed": np.array([0, seed], "int32")}
+        expected.append(("sample", inputs, {"x": model.sample(3, **labels, seed=inputs["seed"])}))
+    one = {**({"y": y[:1]} if labels else {"num_samples": np.int32(1)}), "seed": inputs["seed"]}
+
+    assert set(signature_definitions(folder)) == {signature for signature, _, _ in expected}
+    check_types(folder, model)
+    requests = [(signature, inputs) for signature, inputs, _ in expected]
+    *answers, single = serve(folder, [*requests, ("sample", one)], scratch)
+    for answer, (signature, inputs, live) in zip(answers, expected, strict=True):
+        assert set(answer) == set(live), signature
+        for name, value in live.items():
+            check_close(answer[name], np.asarray(value), tolerance, signature)
+    assert not np.array_equal(answers[-1]["x"], answers[-2]["x"]), "two seeds, one sample"
+    assert single["x"].shape == (1, *model.event_shape)
+
+
+def check_types(folder: Any, model: Any) -> None:
+    """float32 or data at the boundary, the batch dimension free, in every signature."""
+    for signature, definition in signature_definitions(folder).items():
+        for name, info in [*definition.inputs.items(), *definition.outputs.items()]:
+            dtype = {1: "float32", 3: "int32", 4: "uint8"}[info.dtype]
+            sizes = [size.size for size in info.tensor_shape.dim]
+            where = f"{signature}: {name}"
+            if name == "num_samples":
+                assert (dtype, sizes) == ("int32", []), where
+            elif name == "seed":
+                assert (dtype, sizes) == ("int32", [2]), where
+            else:
+                assert sizes[0] == -1, where
+                assert all(size > 0 for size in sizes[1:]), where
+            if name == "x" and signature != "decode":
+                assert dtype == model.event_dtype, where
+                assert sizes[1:] == list(model.event_shape), where
+            elif name in ("log_prob", "z"):
+                assert dtype == "float32", where
+
+
+def check_close(received: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
+    assert received.shape == expected.shape, what
+    received, is_discrete = received.astype("float64"), expected.dtype == np.uint8
+    expected = expected.astype("float64")
+    if is_discrete:  # a real number on the edge between two levels may go to either
+        assert np.abs(received - expected).max() <= 1, what
+        assert np.mean(received != expected) < 0.02, what
+    else:
+        scale = max(1.0, np.abs(expected).max())
+        np.testing.assert_allclose(received, expected, atol=tolerance * scale, err_msg=what)

@@ -1,0 +1,232 @@
+"""Exports: what they hold, that they run without Python's TensorFlow, and what refuses them."""
+
+import importlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfgen
+from tests.conformance import randomize
+from tests.export_checks import check_export, check_types, serve, signature_definitions
+from tfgen.models import VAE, PixelCNN, RealNVP
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def images(num, shape, num_levels):
+    return np.random.default_rng(0).integers(0, num_levels, (num, *shape)).astype("uint8")
+
+
+def small_model(**arguments):
+    return _randomized(PixelCNN((2, 2, 1), 3, filters=2, num_blocks=0, top_filters=2, **arguments))
+
+
+def _randomized(model):
+    randomize(model)
+    return model
+
+
+class TestEveryFamily:
+    def test_flow_of_images(self, tmp_path):
+        model = _randomized(
+            RealNVP((4, 4, 1), num_levels=17, num_couplings=1, filters=4, num_blocks=1)
+        )
+        check_export(model, images(3, (4, 4, 1), 17), tmp_path)
+
+    def test_flow_of_vectors(self, tmp_path):
+        model = _randomized(RealNVP((3,), num_couplings=2, filters=8, num_blocks=1))
+        check_export(
+            model, np.random.default_rng(0).normal(size=(3, 3)).astype("float32"), tmp_path
+        )
+
+    def test_latent_with_labels(self, tmp_path):
+        networks = {"encoder": {"type": "MLPEncoder", "units": [8]}}
+        networks["decoder"] = {"type": "MLPDecoder", "units": [8]}
+        model = VAE((4, 4, 1), num_levels=2, num_classes=3, latent_shape=(2,), **networks)
+        y = np.array([2, 0, 1], "int32")
+        check_export(_randomized(model), images(3, (4, 4, 1), 2), tmp_path, y)
+
+    def test_autoregressive(self, tmp_path):
+        # Live samples are XLA's, the served ones a plain graph's: the same for the same seed.
+        model = PixelCNN((4, 4, 2), 5, filters=6, num_blocks=1, top_filters=6)
+        check_export(_randomized(model), images(3, (4, 4, 2), 5), tmp_path)
+
+    @pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
+    def test_float32_at_the_boundary_under_any_policy(self, policy, tmp_path):
+        networks = {"encoder": {"type": "MLPEncoder", "units": [8]}}
+        networks["decoder"] = {"type": "MLPDecoder", "units": [8]}
+        model = VAE((6,), latent_shape=(2,), dtype=policy, **networks)
+        x = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
+        check_export(_randomized(model), x, tmp_path, tolerance=3e-2 if "16" in policy else 1e-5)
+
+
+def test_weights_are_the_averages_and_nothing_of_the_optimizer(tmp_path):
+    model, x = small_model(), images(4, (2, 2, 1), 3)
+    optimizer = keras.optimizers.Adam(0.3, use_ema=True, ema_momentum=0.8)
+    model.compile(optimizer=optimizer, jit_compile=False)
+    for _ in range(3):  # in the middle of training: weights and averages differ
+        model.train_on_batch(x)
+    raw = model.log_prob(x).numpy()
+    with model.averaged_weights():
+        averaged = model.log_prob(x).numpy()
+    assert np.abs(raw - averaged).min() > 0.01
+
+    version = tfgen.export(model, tmp_path / "served")
+
+    (answer,) = serve(version, [("log_prob", {"x": x})], tmp_path)
+    np.testing.assert_allclose(answer["log_prob"], averaged, atol=1e-5)
+    np.testing.assert_array_equal(model.log_prob(x), raw)
+    saved = tf.train.list_variables(str(version / "variables" / "variables"))
+    sizes = sorted(int(np.prod(shape)) for name, shape in saved if "CHECKPOINT" not in name)
+    assert sizes == sorted(int(np.prod(v.shape)) for v in model.weights)
+
+
+def test_versions_are_numbered_and_never_overwritten(tmp_path):
+    model = small_model()
+    assert tfgen.export(model, tmp_path / "served") == tmp_path / "served" / "1"
+    (tmp_path / "served" / "7").mkdir()
+    (tmp_path / "served" / "notes").mkdir()
+    before = (tmp_path / "served" / "1" / "saved_model.pb").read_bytes()
+    assert tfgen.export(model, str(tmp_path / "served")) == tmp_path / "served" / "8"
+    assert (tmp_path / "served" / "1" / "saved_model.pb").read_bytes() == before
+    assert sorted(os.listdir(tmp_path / "served")) == ["1", "7", "8", "notes"]
+
+
+class TestInterruptions:
+    def half_write(self, monkeypatch, error):
+        def write_out(archive, folder, **_):
+            pathlib.Path(folder).mkdir()
+            (pathlib.Path(folder) / "saved_model.pb").write_bytes(b"half")
+            raise error
+
+        monkeypatch.setattr(type(keras.export.ExportArchive()), "write_out", write_out)
+
+    @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+    def test_failure_leaves_nothing(self, monkeypatch, tmp_path, error):
+        self.half_write(monkeypatch, error)
+        with pytest.raises(type(error)):
+            tfgen.export(small_model(), tmp_path / "served")
+        assert not (tmp_path / "served").exists()
+        (tmp_path / "served" / "3").mkdir(parents=True)
+        with pytest.raises(type(error)):
+            tfgen.export(small_model(), tmp_path / "served")
+        assert os.listdir(tmp_path / "served") == ["3"]
+
+    def test_killed_export_leaves_no_version_and_the_next_one_cleans_up(self, tmp_path):
+        script = f"""
+import os, signal
+import tests.test_export as t
+export = t.importlib.import_module("tfgen.export")
+export._check_graph = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+export.export(t.small_model(), {str(tmp_path / "served")!r})
+"""
+        process = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True)
+        assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
+        (left,) = os.listdir(tmp_path / "served")
+        assert not left.isdecimal()
+        assert (tmp_path / "served" / left / "saved_model.pb").exists()
+        assert tfgen.export(small_model(), tmp_path / "served").name == "1"
+        assert os.listdir(tmp_path / "served") == ["1"]
+
+
+class Faulty(PixelCNN):
+    """A model whose `log_prob` signature is given by `function(self, x)`, outside the config."""
+
+    function = None
+
+    def signatures(self):
+        signatures = super().signatures()
+        function = type(self).function
+        specs = signatures["log_prob"][1]
+        return {"log_prob": (lambda x: {"log_prob": function(self, x)}, specs)}
+
+
+def calls_python(self, x):
+    return tf.ensure_shape(tf.py_function(lambda x: self.log_prob(x), [x], tf.float32), [None])
+
+
+def demands_xla(self, x):
+    return tf.function(self.log_prob, jit_compile=True)(x)
+
+
+def draws_without_the_seed(self, x):
+    return self.log_prob(x) + tf.cast(self.next_seed()[0], tf.float32)
+
+
+def fixed_batch(self, x):
+    return tf.reduce_sum(self.log_prob(x))
+
+
+def frozen_at_tracing(self, x):
+    return self.log_prob(x) + (0.0 if tf.executing_eagerly() else 0.1)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("function", "message"),
+        [
+            (calls_python, "'log_prob' cannot be served: it calls Python"),
+            (demands_xla, "'log_prob' cannot be served: it demands XLA"),
+            (draws_without_the_seed, "'log_prob' cannot be served: it changes a variable"),
+            (fixed_batch, "'log_prob' must have a free batch dimension"),
+            (frozen_at_tracing, "'log_prob' of signature 'log_prob' differs from the live model's"),
+        ],
+    )
+    def test_faulty_signature(self, function, message, monkeypatch, tmp_path):
+        monkeypatch.setattr(Faulty, "function", function)
+        model = Faulty((2, 2, 1), 3, filters=2, num_blocks=0, top_filters=2)
+        with pytest.raises(RuntimeError, match=message):
+            tfgen.export(model, tmp_path / "served")
+        assert not (tmp_path / "served").exists()
+
+    def test_variables_that_only_python_restores(self, monkeypatch, tmp_path):
+        def write(model, folder):
+            module = tf.Module()
+            module.model = model.first  # Keras variables, not their `value`
+            functions = {
+                name: tf.function(function, input_signature=specs, autograph=False)
+                for name, (function, specs) in model.signatures().items()
+            }
+            module.functions = functions
+            module.rest = [v.value for layer in model.top for v in layer.variables]
+            tf.saved_model.save(module, str(folder), signatures=functions)
+            answer = tf.saved_model.load(str(folder)).signatures["log_prob"](tf.zeros_like(x))
+            np.testing.assert_allclose(answer["log_prob"], model.log_prob(tf.zeros_like(x)))
+
+        x = images(2, (2, 2, 1), 3)
+        monkeypatch.setattr(importlib.import_module("tfgen.export"), "_write", write)
+        with pytest.raises(RuntimeError, match="does not run in a TensorFlow session"):
+            tfgen.export(small_model(), tmp_path / "served")
+
+    def test_arguments(self, tmp_path):
+        with pytest.raises(ValueError, match="model must be a GenerativeModel; received: 'Seq"):
+            tfgen.export(keras.Sequential(), tmp_path / "served")
+        (tmp_path / "file").write_text("")
+        for path in (tmp_path / "file", tmp_path / "file" / "served"):
+            with pytest.raises(ValueError, match="path must be a folder"):
+                tfgen.export(small_model(), path)
+        assert os.listdir(tmp_path) == ["file"]
+
+
+def test_type_check_sees_a_wrong_type(tmp_path):
+    """The check that the tests above rest on: a float64 output, a fixed batch."""
+    model = small_model()
+    for dtype, batch in (("float64", None), ("float32", 2)):
+        folder = str(tmp_path / f"{dtype}{batch}")
+        archive = keras.export.ExportArchive()
+        archive.add_endpoint(
+            "log_prob",
+            lambda x: {"log_prob": tf.cast(model.log_prob(x), dtype)},  # noqa: B023
+            [tf.TensorSpec([batch, 2, 2, 1], tf.uint8, name="x")],
+        )
+        archive.write_out(folder, verbose=False)
+        assert "log_prob" in signature_definitions(folder)
+        with pytest.raises((AssertionError, KeyError)):
+            check_types(folder, model)
