@@ -120,15 +120,17 @@ def _part(arrays: dict[str, np.ndarray], suffix: str, labels: bool, source: str)
     check_is_not_scaled_image(x, where)
     shape_is_allowed = x.ndim in (2, 3, 4)
     if x.dtype == np.uint8 and shape_is_allowed:
-        shape_is_allowed = x.ndim == 2 or x.shape[-1] in (1, 3)
+        shape_is_allowed = x.shape[-1] in {2: (x.shape[-1],), 3: (1,), 4: (1, 3)}[x.ndim]
     if not shape_is_allowed:
         raise ValueError(
-            f"{where} must have the shape [N, D], [N, T, C] or [N, H, W, C], for uint8 with C = 1 "
-            f"or 3 (grey images need a last axis: x[..., None]); received: {x.shape}."
+            f"{where} must have the shape [N, D], [N, T, C] or [N, H, W, C], for uint8 [N, D], "
+            "[N, T, 1] or [N, H, W, C] with C = 1 or 3 (grey images need a last axis: "
+            f"x[..., None]); received: {x.shape}."
         )
     if is_float:
         check_finite(x, where)
-        x = x.astype(np.float32)
+        with np.errstate(over="ignore"):  # infinite in float32, refused with the output
+            x = x.astype(np.float32)
     if not labels:
         return Split(x)
     if f"y{suffix}" not in arrays:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfgen.checks import check_integer
+from tfgen.checks import check_integer, check_one_of
 from tfgen.data.binarize import binarize_splits
 from tfgen.data.images import (
     check_image_options,
@@ -122,7 +122,7 @@ def load_image_patches(
     check_integer("patch_size", patch_size, 1)
     check_integer("stride", stride, 1)
     check_integer("split_seed", split_seed, 0)
-    check_image_options(None, None, channels)
+    check_one_of("channels", channels, (1, 3))
     folder = check_path("path", path, is_folder=True)
     files = list_images(folder)
     if len(files) < 3:

@@ -6,7 +6,7 @@ looked for first, and nothing is ever downloaded.
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -307,15 +307,24 @@ def _drop_grey_axis(image: np.ndarray) -> np.ndarray:
     return image[..., 0] if image.shape[-1] == 1 else image
 
 
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested dicts with their paths, `outer/inner`."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def _read_table(
     tfds: Any, dataset: Any, features: Any, label_key: str | None, source: str
 ) -> Split:
     import tensorflow as tf
 
-    specs = tf.nest.flatten_with_joined_string_paths(features.get_tensor_info())
+    specs = dict(_leaves(features.get_tensor_info()))
     columns = {
-        path
-        for path, spec in specs
+        path: spec
+        for path, spec in sorted(specs.items())
         if spec.dtype in (tf.float32, tf.float64, np.float32, np.float64)
         and len(spec.shape) <= 1
         and None not in spec.shape
@@ -324,12 +333,12 @@ def _read_table(
     if not columns:
         raise ValueError(
             f"{source} must have an image feature or floating-point features (scalars, vectors) to "
-            f"model; received: {', '.join(path for path, _ in specs)}."
+            f"model; received: {', '.join(specs)}."
         )
 
     def select(example: Any) -> tuple[tf.Tensor, ...]:
-        values = dict(tf.nest.flatten_with_joined_string_paths(example))
-        x = [tf.reshape(tf.cast(values[path], tf.float32), [-1]) for path in sorted(columns)]
+        values = dict(_leaves(example))
+        x = [tf.reshape(tf.cast(values[path], tf.float32), [-1]) for path in columns]
         label = () if label_key is None else (values[label_key],)
         return (tf.concat(x, 0), *label)
 
@@ -337,8 +346,7 @@ def _read_table(
     x = np.concatenate([batch[0] for batch in batches])
     names = [
         path if not spec.shape else f"{path}[{position}]"
-        for path, spec in sorted(specs, key=lambda item: item[0])
-        if path in columns
+        for path, spec in columns.items()
         for position in range(spec.shape[0] if spec.shape else 1)
     ]
     check_finite(x, source, column_names=names)

@@ -1,0 +1,101 @@
+"""The yardsticks against counts done by hand and closed forms."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfgen.evaluation import yardsticks
+
+
+def test_independent_pixels_equal_smoothed_frequencies_counted_by_hand():
+    train = np.array([[0, 2], [0, 1], [1, 2]], np.uint8)
+    test = np.array([[0, 2], [2, 0]], np.uint8)
+    result = yardsticks.independent_pixels(train, test, num_levels=3)
+    # (count + 1) / (3 + 3): first column 3/6, 2/6, 1/6 for 0, 1, 2; second 1/6, 2/6, 3/6.
+    bits = np.array([-2 * math.log2(3 / 6), -2 * math.log2(1 / 6)])
+    assert result["bits_per_dim"] == pytest.approx(bits.mean() / 2)
+    assert result["standard_error"] == pytest.approx(np.std(bits / 2, ddof=1) / math.sqrt(2))
+    assert result["nats"] == pytest.approx(bits.mean() * math.log(2))
+    assert result["num_examples"] == 2
+
+
+def test_independent_pixels_of_uniform_data_need_the_log_of_the_levels():
+    random = np.random.RandomState(0)
+    train, test = (random.randint(5, size=(4000, 2, 3, 1)).astype(np.uint8) for _ in range(2))
+    result = yardsticks.independent_pixels(train, test, num_levels=5)
+    # The estimate of L probabilities from N counts costs about (L - 1) / (2 N ln 2) bits.
+    assert result["bits_per_dim"] == pytest.approx(math.log2(5), abs=0.003)
+
+
+def test_independent_pixels_keep_a_histogram_for_every_channel():
+    train = np.tile(np.array([0, 3], np.uint8), (200, 2, 2, 1))
+    result = yardsticks.independent_pixels(train, train[:3], num_levels=4)
+    assert result["bits_per_dim"] == pytest.approx(-math.log2(201 / 204))
+
+
+@pytest.mark.parametrize("file_format", ["png", "webp"])
+def test_file_sizes_in_bits(file_format):
+    random = np.random.RandomState(1)
+    x = random.randint(256, size=(6, 40, 20, 3)).astype(np.uint8)
+    result = yardsticks.lossless_compression(x, file_format)
+    # No codec can store noise in less than its 8 bits, and both have a fallback near 8.
+    assert 8.0 < result["bits_per_dim_tiled"] < 8.2
+    assert result["bits_per_dim_tiled"] < result["bits_per_dim"] < 9.0
+    constant = yardsticks.lossless_compression(np.full_like(x, 7), file_format)
+    assert constant["bits_per_dim_tiled"] < 0.2
+
+
+def test_bits_per_dim_is_the_mean_file_size():
+    x = np.arange(2 * 8 * 8, dtype=np.uint8).reshape(2, 8, 8, 1)
+    sizes = []
+    for image in x:
+        buffer = io.BytesIO()
+        Image.fromarray(image[..., 0]).save(buffer, "PNG", optimize=True)
+        sizes.append(8 * len(buffer.getvalue()) / 64)
+    result = yardsticks.lossless_compression(x, "png")
+    assert result["bits_per_dim"] == pytest.approx(np.mean(sizes))
+    assert result["standard_error"] == pytest.approx(np.std(sizes, ddof=1) / math.sqrt(2))
+
+
+@pytest.mark.parametrize("file_format", ["png", "webp"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_files_are_lossless(file_format, channels):
+    x = np.random.RandomState(2).randint(17, size=(9, 7, channels)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(x[..., 0] if channels == 1 else x).save(
+        buffer, **yardsticks._CODECS[file_format]
+    )
+    read = np.asarray(Image.open(buffer).convert("L" if channels == 1 else "RGB"))
+    np.testing.assert_array_equal(read.reshape(x.shape), x)
+
+
+def test_sheets_hold_every_image_once_within_the_largest_side(monkeypatch):
+    monkeypatch.setattr(yardsticks, "_MAX_SIDE", 8)  # 4 columns of width 2, 2 rows of height 3
+    x = np.arange(1, 11 * 6 + 1, dtype=np.uint8).reshape(11, 3, 2, 1)
+    sheets = list(yardsticks._sheets(x))
+    assert [sheet.shape for sheet in sheets] == [(6, 8, 1), (3, 8, 1)]
+    tiles = [
+        sheet[top : top + 3, left : left + 2]
+        for sheet in sheets
+        for top in range(0, len(sheet), 3)
+        for left in (0, 2, 4, 6)
+    ]
+    np.testing.assert_array_equal(np.stack(tiles[:11]), x)
+    assert not np.stack(tiles[11:]).any()
+
+
+def test_refusals_name_the_argument():
+    x = np.zeros((2, 2, 2, 1), np.uint8)
+    with pytest.raises(ValueError, match=r"test_x must be integers 0\.\.3.*values 4\.\.4"):
+        yardsticks.independent_pixels(x, x + 4, num_levels=4)
+    with pytest.raises(ValueError, match=r"train_x must be integers .*float32"):
+        yardsticks.independent_pixels(x.astype("float32"), x, num_levels=4)
+    with pytest.raises(ValueError, match=r"test_x must be of event shape \(2, 2, 1\)"):
+        yardsticks.independent_pixels(x, x[:, :1], num_levels=4)
+    with pytest.raises(ValueError, match="file_format must be one of 'png', 'webp'; received: 'g"):
+        yardsticks.lossless_compression(x, "gif")
+    with pytest.raises(ValueError, match=r"x must be non-empty uint8 \[N, H, W, C\]"):
+        yardsticks.lossless_compression(x / 255.0, "png")
