@@ -12,16 +12,15 @@ from tfgen.configurable import Configurable
 MASK_TYPES = ("A", "B")
 
 
-def channel_groups(num_channels: int, num_groups: int) -> np.ndarray:
+def channel_groups(num_channels: int, num_groups: int, name: str = "filters") -> np.ndarray:
     """The colour group of every channel, `[num_channels]`: contiguous, as equal as possible.
 
     The rule depends on the two numbers alone, so that tensors of the same width, which may be added
     to each other, always agree. 128 channels in 3 groups are 43 red, 43 green, 42 blue.
     """
     check_integer("num_groups", num_groups, minimum=1)
-    check_argument(
-        num_channels >= num_groups, "filters", f"at least one a group ({num_groups})", num_channels
-    )
+    enough = num_channels >= num_groups
+    check_argument(enough, name, f"at least one a group ({num_groups})", num_channels)
     return np.arange(num_channels) * num_groups // num_channels
 
 
@@ -39,7 +38,7 @@ def causal_mask(
     centre = kernel_size // 2
     mask = np.ones((centre + 1, kernel_size, in_channels, out_channels), "float32")
     mask[centre, centre + 1 :] = 0.0
-    seen = channel_groups(in_channels, num_groups)[:, None]
+    seen = channel_groups(in_channels, num_groups, "in_channels")[:, None]
     by = channel_groups(out_channels, num_groups)[None, :]
     mask[centre, centre] = seen < by if mask_type == "A" else seen <= by
     return mask

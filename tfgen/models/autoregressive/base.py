@@ -1,6 +1,5 @@
 """Autoregressive models: one conditional distribution for each position."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfgen import seeds
+from tfgen.checks import check_argument
 from tfgen.models.generative_model import GenerativeModel
 
 tfd = tfp.distributions
@@ -55,42 +55,79 @@ class AutoregressiveModel(GenerativeModel):
     ) -> tf.Tensor:
         """Draws in data units, one position after the other, in raster order.
 
+        With `given` and `mask` it completes: kept values stand, every other position is drawn from
+        p(x_i | x_<i). This is p(rest | kept values) where the kept positions come first in raster
+        order; values kept later do not reach back to earlier positions.
+
         Args:
             num_samples: number of samples.
             y: condition, one for each sample or one for all.
             seed: integer or int32[2].
-            given: data `[num_samples, *event_shape]` to complete.
-            mask: `event_shape`, True where `given` is kept (all or none of a position's values).
-        """
-        if tf.executing_eagerly():
-            return self._compiled_sample(int(num_samples), y, self.next_seed(seed), given, mask)
-        return self.sample_naive(num_samples, y, seed, given, mask)
+            given: data to complete, one for each sample or one for all, `[B, *event_shape]`.
+            mask: True where `given` is kept; of shape `event_shape`, or of its first dimensions.
+                A position is kept as a whole.
 
-    @tf.function(jit_compile=True)
-    def _compiled_sample(
-        self, num_samples: int, y: Any, seed: tf.Tensor, given: Any, mask: Any
-    ) -> tf.Tensor:
-        return self.sample_naive(num_samples, y, seed, given, mask)
+        Raises:
+            ValueError: only one of `given` and `mask`; another shape, type or range.
+        """
+        arguments = self._sampling_arguments(num_samples, y, seed, given, mask)
+        if tf.executing_eagerly():
+            return self._compiled_sampling_loop(*arguments)
+        return self._sampling_loop(*arguments)
 
     def sample_naive(
         self, num_samples: Any, y: Any = None, seed: Any = None, given: Any = None, mask: Any = None
     ) -> tf.Tensor:
-        """`sample` by one full pass of the network for each position, in one loop."""
-        condition = self.condition(y, num_samples)
-        seed = self.next_seed(seed)
+        """`sample` by `parameters_at` at every position, not compiled; the same draws."""
+        return self._sampling_loop(*self._sampling_arguments(num_samples, y, seed, given, mask))
+
+    def _sampling_arguments(
+        self, num_samples: Any, y: Any, seed: Any, given: Any, mask: Any
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None, tf.Tensor]:
+        """What the loop starts with: x, which positions of it are kept, condition, seed."""
+        shape = [num_samples, *self.event_shape]
         num_positions = int(np.prod(self.position_shape))
-        event = self.event_shape[len(self.position_shape) :]
-        shape = [num_samples, num_positions, *event]
+        together = (given is None) == (mask is None)
+        check_argument(together, "given", "passed together with mask", "one without the other")
         if given is None:
             x, keep = tf.zeros(shape, self.event_dtype), tf.zeros([num_positions], tf.bool)
         else:
-            x = tf.reshape(tf.cast(self.check_data(given), self.event_dtype), shape)
-            keep = tf.reshape(tf.convert_to_tensor(mask), [num_positions, -1])[:, 0]
-            x = tf.where(tf.reshape(keep, [1, -1] + [1] * len(event)), x, tf.zeros_like(x))
+            given = tf.cast(self.check_data(given), self.event_dtype)
+            static = tf.get_static_value(tf.convert_to_tensor(num_samples))
+            fits = static is None or given.shape[0] in (None, 1, static)
+            check_argument(fits, "given", f"1 or {static} examples", given.shape[0])
+            keep = self._kept_positions(mask)
+            x = tf.broadcast_to(given, shape)
+        return x, keep, self.condition(y, num_samples), self.next_seed(seed)
+
+    def _kept_positions(self, mask: Any) -> tf.Tensor:
+        mask = tf.convert_to_tensor(mask)
+        rank = mask.shape.rank
+        fits = mask.dtype.is_bool and rank and mask.shape == self.event_shape[:rank]
+        check_argument(
+            fits,
+            "mask",
+            f"bool of shape {self.event_shape} or of its first dimensions",
+            f"{mask.dtype.name} of shape {tuple(mask.shape)}",
+        )
+        missing = len(self.event_shape) - rank
+        mask = tf.broadcast_to(tf.reshape(mask, [*mask.shape, *[1] * missing]), self.event_shape)
+        mask = tf.reshape(mask, [int(np.prod(self.position_shape)), -1])
+        return tf.reduce_all(mask, axis=1)
+
+    @tf.function(jit_compile=True)
+    def _compiled_sampling_loop(self, *arguments: Any) -> tf.Tensor:
+        return self._sampling_loop(*arguments)
+
+    def _sampling_loop(
+        self, x: tf.Tensor, keep: tf.Tensor, condition: tf.Tensor | None, seed: tf.Tensor
+    ) -> tf.Tensor:
+        num_samples, num_positions = tf.shape(x)[0], keep.shape[0]
+        whole = [num_samples, *self.event_shape]
+        by_position = [num_samples, num_positions, *self.event_shape[len(self.position_shape) :]]
 
         def draw(position: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            images = tf.reshape(x, [num_samples, *self.event_shape])
-            parameters = self.parameters_at(images, condition, position)
+            parameters = self.parameters_at(tf.reshape(x, whole), condition, position)
             drawn = self.likelihood.draw(parameters, seeds.fold_in(seed, position))
             drawn = tf.where(keep[position], x[:, position], tf.cast(drawn, x.dtype))
             index = tf.stack([tf.range(num_samples), tf.fill([num_samples], position)], 1)
@@ -99,10 +136,7 @@ class AutoregressiveModel(GenerativeModel):
         _, x = tf.while_loop(
             lambda position, _: position < num_positions,
             draw,
-            (tf.constant(0), x),
+            (tf.constant(0), tf.reshape(x, by_position)),
             maximum_iterations=num_positions,
         )
-        return tf.reshape(x, self._batch_shape(num_samples))
-
-    def _batch_shape(self, num_samples: Any) -> Sequence[Any]:
-        return [num_samples, *self.event_shape]
+        return tf.reshape(x, whole)
