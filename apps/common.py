@@ -4,13 +4,14 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 
 def run(main: Callable[[], None], usage: str) -> None:
     """Runs an app; an error of the user's is one line on standard error and exit status 2."""
 
     def guarded(argv: list[str]) -> None:
+        logging.set_verbosity(logging.WARNING)  # TensorFlow Datasets reports its every step
         try:
             if len(argv) > 1:
                 raise ValueError(f"arguments must be --flags; received: {argv[1:]}. {usage}")
