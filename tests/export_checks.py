@@ -21,7 +21,7 @@ def signature_definitions(folder: Any) -> dict[str, Any]:
 
 
 def serve(folder: Any, requests: list[tuple[str, dict[str, Any]]], scratch: Any) -> list[dict]:
-    """Answers `(signature, inputs)` requests in a process of its own, without Python's TensorFlow."""
+    """Answers `(signature, inputs)` requests in a process without Python's TensorFlow."""
     definitions = signature_definitions(folder)
     files = [pathlib.Path(scratch) / name for name in ("requests.npz", "answers.npz")]
     arrays = {}
@@ -74,7 +74,7 @@ def check_export(model: Any, x: Any, scratch: Any, y: Any = None, tolerance: flo
     check_types(folder, model)
     requests = [(signature, inputs) for signature, inputs, _ in expected]
     *answers, single = serve(folder, [*requests, ("sample", one)], scratch)
-    for answer, (signature, inputs, live) in zip(answers, expected, strict=True):
+    for answer, (signature, _, live) in zip(answers, expected, strict=True):
         assert set(answer) == set(live), signature
         for name, value in live.items():
             check_close(answer[name], np.asarray(value), tolerance, signature)

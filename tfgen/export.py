@@ -264,8 +264,9 @@ def _run_session(folder: pathlib.Path, requests: dict[str, np.ndarray]) -> dict[
             text=True,
         )
         if process.returncode:
+            reason = process.stderr[-3000:]
             raise RuntimeError(
-                f"The exported model does not run in a TensorFlow session:\n{process.stderr[-3000:]}"
+                f"The exported model does not run in a TensorFlow session:\n{reason}"
             )
         return dict(np.load(files[1]))
 

@@ -1,0 +1,148 @@
+"""The benchmark's arithmetic on work of known size, and that it times what `fit` runs."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfgen.evaluation import benchmark as module
+from tfgen.evaluation.benchmark import benchmark
+from tfgen.evaluation.cost_analysis import product_flop
+from tfgen.models import GenerativeModel
+
+
+class TestProductFlop:
+    def flop(self, function, *shapes):
+        arguments = [tf.random.stateless_normal(shape, [0, i]) for i, shape in enumerate(shapes)]
+        return product_flop(tf.function(function, jit_compile=True), *arguments)
+
+    def test_matrix_product_and_nothing_elementwise(self):
+        flop = self.flop(lambda a, b: tf.exp(tf.nn.relu(a @ b + 1.0)), [24, 56], [56, 40])
+        assert flop == 2 * 24 * 56 * 40
+
+    def test_convolution_and_its_gradients(self):
+        def gradients(x, kernel):
+            y = tf.nn.conv2d(x, kernel, 1, "SAME")
+            return tf.gradients(tf.reduce_sum(tf.sin(y)), [x, kernel])
+
+        # Along each axis, 3 taps at 10 places, of which one at each end meets the padding.
+        one = 2 * 4 * (3 * 10 - 2) * (3 * 12 - 2) * 8 * 16
+        assert self.flop(gradients, [4, 10, 12, 8], [3, 3, 8, 16]) == 3 * one
+
+    def test_strided_convolution(self):
+        flop = self.flop(lambda x, k: tf.nn.conv2d(x, k, 2, "VALID"), [2, 17, 17, 4], [3, 3, 4, 64])
+        assert flop == 2 * 2 * 8 * 8 * 3 * 3 * 4 * 64
+
+    def test_loop_counts_as_often_as_it_runs(self):
+        def power(a, b):
+            loop = tf.while_loop(
+                lambda i, x: i < 7, lambda i, x: (i + 1, tf.nn.relu(x @ a)), (tf.constant(0), b)
+            )
+            return loop[1] @ b
+
+        assert self.flop(power, [32, 32], [32, 32]) == 8 * 2 * 32**3
+
+    def test_no_product(self):
+        assert self.flop(lambda x: tf.sin(x), [8, 8]) == 0
+
+
+BATCH, DATA, HIDDEN = 20, 64, 32
+
+
+class Reconstruction(GenerativeModel):
+    """Products of known size around few other operations; notes how its steps are compiled."""
+
+    def __init__(self, event_shape, **kwargs):
+        super().__init__(event_shape, **kwargs)
+        self.inner = keras.layers.Dense(HIDDEN, activation="relu")
+        self.outer = keras.layers.Dense(event_shape[-1])
+        object.__setattr__(self, "traced", [])
+
+    def log_prob(self, x, y=None, seed=None):
+        x = self.check_data(x)
+        return -tf.reduce_sum(tf.square(x - self.outer(self.inner(x))), axis=-1)
+
+    def sample(self, num_samples, y=None, seed=None):
+        shape = [num_samples, HIDDEN]
+        return self.outer(tf.random.stateless_normal(shape, self.next_seed(seed)))
+
+    def train_step(self, data):
+        self.traced.append(self.jit_compile)
+        return super().train_step(data)
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = Reconstruction((DATA,))
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    return model
+
+
+@pytest.fixture(scope="module")
+def data():
+    return np.random.default_rng(0).normal(size=(BATCH, DATA)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def figures(model, data):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MATMUL_SIZE", 512)
+        return benchmark(model, data, num_repeats=2)
+
+
+def test_flop_of_a_whole_training_step(figures):
+    # Forward two products; backward two for the kernels and one for the hidden layer.
+    assert figures["flop_per_step"] == 5 * 2 * BATCH * DATA * HIDDEN
+
+
+def test_steps_are_training_steps_with_and_without_xla(model, figures):
+    # One trace each, and a third for the cost analysis.
+    assert model.traced == [True, False, True]
+    # The first step and two repetitions, both ways; the analysis runs none.
+    assert int(model.optimizer.iterations) == 2 * (1 + 2)
+
+
+def test_model_is_left_ready_to_train(model, data, figures):
+    assert model.jit_compile is True
+    model.fit(data, batch_size=BATCH, verbose=0)
+    assert model.traced[-1] is True
+    assert int(model.optimizer.iterations) == 7
+
+
+def test_figures_are_consistent(model, figures):
+    sizes = [np.prod(v.shape) for v in model.weights]
+    assert figures["num_parameters"] == sum(sizes)
+    assert figures["examples_per_second"] == pytest.approx(BATCH / figures["step_seconds"])
+    rate = figures["flop_per_step"] / figures["step_seconds"]
+    share = rate / figures["matmul_flop_per_second"]
+    assert figures["share_of_matmul"] == pytest.approx(share)
+    assert 0 < share < 1.2
+    assert figures["compile_seconds"] > figures["step_seconds"]
+    weights = 4 * figures["num_parameters"]
+    assert weights < figures["peak_memory_bytes"] < 2**40
+
+
+@pytest.mark.parametrize(
+    ("num_repeats", "budget", "median", "calls"),
+    [(5, 1e9, 3.0, 5), (5, 2.5, 1.5, 2), (5, 0.5, 1.0, 1)],
+)
+def test_median_within_a_budget(monkeypatch, num_repeats, budget, median, calls):
+    durations = [1.0, 2.0, 30.0, 4.0, 3.0]
+    ticks = itertools.chain.from_iterable((0.0, duration) for duration in durations)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(ticks))
+    made = []
+    result = module._median_seconds(lambda: made.append(1), num_repeats, budget)
+    assert (result, len(made)) == (median, calls)
+
+
+def test_refusals(data):
+    model = Reconstruction((DATA,))
+    with pytest.raises(ValueError, match="model must be compiled"):
+        benchmark(model, data)
+    model.compile()
+    with pytest.raises(ValueError, match=r"x must be of shape \('B', 64\)"):
+        benchmark(model, data[:, :3])
+    with pytest.raises(ValueError, match="num_repeats must be an integer >= 1; received: 0"):
+        benchmark(model, data, num_repeats=0)

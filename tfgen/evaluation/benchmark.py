@@ -1,0 +1,140 @@
+"""How fast a model trains, evaluates and samples."""
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfgen.checks import check_argument, check_integer
+from tfgen.evaluation.cost_analysis import product_flop
+from tfgen.models.generative_model import EVALUATION_SEED, GenerativeModel
+
+MATMUL_SIZE = 2048
+
+
+def benchmark(
+    model: GenerativeModel, x: Any, y: Any = None, num_repeats: int = 10, budget_seconds: float = 20
+) -> dict[str, Any]:
+    """Times a compiled model on one batch: its own training step, `log_prob` and `sample`.
+
+    The model trains while it is timed. Times are medians; what was not timed once within
+    `budget_seconds` is timed once.
+
+    Args:
+        model: compiled with the objective and the optimizer that it trains with.
+        x: one batch of data.
+        y: its condition, for a conditional model.
+        num_repeats: how often each thing is timed at most.
+        budget_seconds: no repetition of a thing starts later than this after its first.
+
+    Returns:
+        A dict: `num_parameters`, `batch_size`; `compile_seconds`, of the first training step with
+        XLA, less an ordinary one; `step_seconds` and `step_seconds_without_xla`;
+        `examples_per_second` of training with XLA; `flop_per_step`, of matrix products and
+        convolutions by the compiler's own cost analysis (`product_flop`);
+        `matmul_flop_per_second`, the rate of a product of two 2048x2048 float32 matrices, and
+        `share_of_matmul`, the training step's rate as a share of it;
+        `log_prob_examples_per_second` and `sample_examples_per_second`, compiled, one batch at a
+        time; `peak_memory_bytes` of the process after training with XLA.
+
+    Raises:
+        ValueError: a model that is not compiled, or data that the model refuses.
+    """
+    check_argument(model.compiled, "model", "compiled", "a model without an optimizer")
+    check_integer("num_repeats", num_repeats, minimum=1)
+    x = model.check_data(x)
+    batch_size = int(x.shape[0])
+    model.condition(y, batch_size)
+    y = None if y is None else tf.convert_to_tensor(y)
+    model.initialize(x, y)
+
+    def time_of(function: Callable[[], Any]) -> float:
+        return _median_seconds(function, num_repeats, budget_seconds)
+
+    first, step = _train_seconds(model, (x, y), time_of, jit_compile=True)
+    peak_memory = _peak_memory_bytes()
+    _, step_without_xla = _train_seconds(model, (x, y), time_of, jit_compile=False)
+
+    a, b = (tf.random.stateless_normal([MATMUL_SIZE] * 2, [0, seed]) for seed in (1, 2))
+    matmul = time_of(_compiled(tf.linalg.matmul, a, b))
+    matmul_rate = 2 * MATMUL_SIZE**3 / matmul
+    train_step = tf.function(model.train_step, jit_compile=True, reduce_retracing=True)
+    flop = product_flop(train_step, keras.utils.pack_x_y_sample_weight(x, y))
+
+    seed = tf.constant([0, EVALUATION_SEED])
+    log_prob = time_of(_compiled(model.log_prob, x, y, seed))
+    sample = time_of(_compiled(lambda y, seed: model.sample(batch_size, y, seed), y, seed))
+    return {
+        "num_parameters": int(model.count_params()),
+        "batch_size": batch_size,
+        "compile_seconds": max(first - step, 0.0),
+        "step_seconds": step,
+        "step_seconds_without_xla": step_without_xla,
+        "examples_per_second": batch_size / step,
+        "flop_per_step": flop,
+        "matmul_flop_per_second": matmul_rate,
+        "share_of_matmul": flop / step / matmul_rate,
+        "log_prob_examples_per_second": batch_size / log_prob,
+        "sample_examples_per_second": batch_size / sample,
+        "peak_memory_bytes": peak_memory,
+    }
+
+
+def _train_seconds(
+    model: GenerativeModel,
+    batch: tuple[Any, Any],
+    time_of: Callable[[Callable[[], Any]], float],
+    jit_compile: bool,
+) -> tuple[float, float]:
+    """Seconds of the first step and of the later ones, through the function that `fit` runs."""
+    before = model.jit_compile
+    model.jit_compile = jit_compile
+    try:
+        model.make_train_function(force=True)
+        data = tf.data.Dataset.from_tensors(keras.utils.pack_x_y_sample_weight(*batch)).repeat()
+        iterator = iter(data)
+
+        def execute() -> None:
+            _wait(model.train_function(iterator))
+
+        first = _seconds(execute)
+        return first, time_of(execute) / model.steps_per_execution
+    finally:
+        model.jit_compile = before
+        model.train_function = None  # the next `fit` makes its own
+
+
+def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
+    """A call of the function on these arguments, compiled and once executed."""
+    compiled = tf.function(function, jit_compile=True, autograph=False)
+    _wait(compiled(*arguments))
+    return lambda: _wait(compiled(*arguments))
+
+
+def _wait(values: Any) -> None:
+    for value in tf.nest.flatten(values):
+        value.numpy()  # returns when the value exists
+
+
+def _median_seconds(function: Callable[[], Any], num_repeats: int, budget_seconds: float) -> float:
+    times: list[float] = []
+    while len(times) < num_repeats and (not times or sum(times) < budget_seconds):
+        times.append(_seconds(function))
+    return statistics.median(times)
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _peak_memory_bytes() -> int:
+    # Linux counts in KiB, macOS in bytes.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
