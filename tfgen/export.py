@@ -252,7 +252,7 @@ def _example(model: GenerativeModel, spec: tf.TensorSpec, rng: np.random.Generat
     return rng.integers(0, bound, shape).astype(spec.dtype.as_numpy_dtype)
 
 
-def _run_session(folder: pathlib.Path, requests: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _run_session(folder: pathlib.Path, requests: dict[str, Any]) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as scratch:
         files = [os.path.join(scratch, name) for name in ("requests.npz", "answers.npz")]
         np.savez(files[0], **requests)

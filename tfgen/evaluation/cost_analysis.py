@@ -6,7 +6,6 @@ import tempfile
 from collections import Counter
 from typing import Any
 
-import tensorflow as tf
 from tensorflow.compiler.xla.service import hlo_pb2
 from tensorflow.python.profiler.internal import _pywrap_profiler_plugin
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
