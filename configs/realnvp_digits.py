@@ -3,8 +3,7 @@
 python -m apps.train --config=configs/realnvp_digits.py --workdir=runs/realnvp_digits
 
 The paper has no number for this set. Small networks, averaged weights and the best checkpoint by
-validation keep a small data set from being learned by heart. Not compiled by XLA: at this size the
-compilation takes longer than the whole training.
+validation keep a small data set from being learned by heart.
 """
 
 from ml_collections import ConfigDict
@@ -16,7 +15,6 @@ def get_config(mode: str | None = None) -> ConfigDict:
     config = common.default()
     config.num_steps = 1200
     config.batch_size = 64
-    config.jit_compile = False
     config.data = dict(name="digits")
     config.model = dict(
         type="RealNVP", num_scales=2, num_couplings=2, filters=32, num_blocks=1, patch_size=2

@@ -13,18 +13,17 @@ from configs import common
 
 def get_config(mode: str | None = None) -> ConfigDict:
     config = common.default()
-    config.num_steps = 12_000
+    config.num_steps = 11_000
     config.batch_size = 32
-    config.jit_compile = False
     config.data = dict(name="fashion_mnist")
     config.model = dict(type="RealNVP", num_scales=2, filters=24, num_blocks=1, patch_size=2)
     config.optimizer = dict(
         class_name="Adam",
-        config=dict(learning_rate=1e-3, global_clipnorm=100.0, use_ema=True, ema_momentum=0.999),
+        config=dict(learning_rate=2e-3, global_clipnorm=100.0, use_ema=True, ema_momentum=0.999),
     )
-    config.warmup_steps = 200
+    config.warmup_steps = 500
     config.learning_rate_decay = "cosine"
-    config.validate_every_steps = 3000
+    config.validate_every_steps = 2750
     config.checkpoint_every_steps = 1000
     return common.smoke(
         config,
