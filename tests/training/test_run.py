@@ -70,7 +70,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(tmp_path):
     train(config, tmp_path)
     data = load_data(config)
     model = build_model(config, resolve_model(config, data))
-    compile_model(model, config)
+    compile_model(model, config, data.info)
     newest = sorted((tmp_path / "checkpoints" / "latest").glob("ckpt-12.data*"))[0]
     newest.write_bytes(newest.read_bytes()[:10])
     checkpoints = Checkpoints(tmp_path, model)
@@ -97,7 +97,7 @@ def test_results_are_of_the_best_averaged_weights(tmp_path):
     assert results["standard_error"] == pytest.approx(error, rel=1e-4)
     # The averaged weights are not the raw ones that the run would go on with.
     resumed = build_model(config, resolve_model(config, data))
-    compile_model(resumed, config)
+    compile_model(resumed, config, data.info)
     Checkpoints(tmp_path, resumed).restore()
     assert not np.allclose(resumed.bijector.loc, model.bijector.loc, rtol=1e-3)
     with resumed.averaged_weights():
@@ -115,10 +115,32 @@ def test_evaluation_does_not_depend_on_the_batch_size(tmp_path):
 
 def test_cosine_decay_reaches_zero_and_warms_up(tmp_path):
     config = small_config(learning_rate_decay="cosine", warmup_steps=4)
-    model = build_model(config, resolve_model(config, load_data(config)))
-    compile_model(model, config)
+    data = load_data(config)
+    model = build_model(config, resolve_model(config, data))
+    compile_model(model, config, data.info)
     rate = model.optimizer._learning_rate
     np.testing.assert_allclose([rate(s) for s in (0, 2, 4, 8, 12)], [0, 0.025, 0.05, 0.025, 0])
+
+
+def test_without_validation_data_the_last_weights_are_kept(tmp_path):
+    table = tmp_path / "table.npz"
+    np.savez(table, x=np.random.default_rng(0).standard_normal((50, 3)).astype("float32"))
+    data = {"name": "npz", "path": str(table), "validation_fraction": 0.0}
+    assert train(small_config(data=data), tmp_path / "run")["best_step"] == 12
+
+
+def test_dynamic_binarisation_draws_new_images_at_every_step(tmp_path):
+    config = small_config(data={"name": "digits", "binarize": "dynamic"})
+    data = load_data(config)
+    assert data.train.x.max() == 16
+    assert data.test.x.max() == 1
+    model = build_model(config, {**resolve_model(config, data), "num_levels": 2})
+    compile_model(model, config, data.info)
+    grey = np.full((500, 8, 8, 1), 4, "uint8")
+    first, second = (model.augment(grey, seed).numpy() for seed in ([0, 1], [0, 2]))
+    assert set(np.unique(first)) == {0, 1}
+    assert first.mean() == pytest.approx(0.25, abs=0.01)
+    assert (first != second).mean() == pytest.approx(2 * 0.25 * 0.75, abs=0.01)
 
 
 @pytest.mark.parametrize(

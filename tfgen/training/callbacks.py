@@ -107,7 +107,10 @@ def _step_of(line: str) -> float:
 
 
 class Validation(RunCallback):
-    """Evaluates the averaged weights on the validation split and keeps the best of them."""
+    """Evaluates the averaged weights on the validation split and keeps the best of them.
+
+    Without validation data the last weights are the ones kept.
+    """
 
     def __init__(
         self,
@@ -128,10 +131,13 @@ class Validation(RunCallback):
     def on_step(self, step: int, logs: dict[str, float]) -> None:
         if not _due(self.every, self.previous, step) and step != self.num_steps:
             return
+        self.checkpoints.step.assign(step)
         with self.model.averaged_weights():
+            if len(self.split) == 0:
+                self.checkpoints.save_best(math.inf)
+                return
             result = self.evaluate(self.split)
             value = result[result["metric"]]
-            self.checkpoints.step.assign(step)
             if value < float(self.checkpoints.best_value):
                 self.checkpoints.save_best(value)
         self.metrics.write(step, {f"validation/{result['metric']}": value})

@@ -76,8 +76,15 @@ def build_model(config: Mapping[str, Any], spec: Mapping[str, Any]) -> Generativ
     return model
 
 
-def compile_model(model: GenerativeModel, config: Mapping[str, Any]) -> None:
-    """`model.compile` with the config's objective, optimizer, schedule and augmentations."""
+def compile_model(model: GenerativeModel, config: Mapping[str, Any], info: Any) -> None:
+    """`model.compile` with the config's objective, optimizer, schedule and augmentations.
+
+    Where the training images are grey and the model binary (`binarize="dynamic"`), each step draws
+    a new binary sample of its batch.
+    """
+    augmentations = list(config["augmentations"])
+    if info.train_num_levels != info.num_levels:
+        augmentations.append({"type": "DynamicBinarization", "num_levels": info.train_num_levels})
     optimizer = config["optimizer"]
     arguments = dict(optimizer.get("config", {}))
     peak = arguments.get("learning_rate", 1e-3)
@@ -105,5 +112,5 @@ def compile_model(model: GenerativeModel, config: Mapping[str, Any]) -> None:
         optimizer=made,
         jit_compile=config["jit_compile"],
         steps_per_execution=config["steps_per_execution"],
-        augmentations=[build(tfgen.data.augment, spec) for spec in config["augmentations"]],
+        augmentations=[build(tfgen.data.augment, spec) for spec in augmentations],
     )

@@ -59,7 +59,7 @@ def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
         print(f"{workdir} holds a finished run; nothing to do.")
         return read_json(path)
     model = build_model(config, spec)
-    compile_model(model, config)
+    compile_model(model, config, data.info)
     _check_evaluation(config)
     num_steps, batch_size = config["num_steps"], config["batch_size"]
 
@@ -135,7 +135,8 @@ def evaluate(workdir: Any) -> dict[str, Any]:
 def evaluate_model(model: GenerativeModel, split: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """The config's evaluation of the model as it stands: likelihood and further metrics."""
     options = config["evaluation"]
-    results = Likelihood(model, options["batch_size"], **options["report"])(split)
+    evaluator = Likelihood(model, options["batch_size"], config["jit_compile"], **options["report"])
+    results = evaluator(split)
     averaged = config["optimizer"].get("config", {}).get("use_ema")
     results["weights"] = "ema" if averaged else "raw"
     for name in options["metrics"]:
@@ -207,7 +208,7 @@ def _fit(
         start,
         config["validate_every_steps"],
         num_steps,
-        Likelihood(model, options["batch_size"]),
+        Likelihood(model, options["batch_size"], config["jit_compile"]),
         data.validation,
         checkpoints,
         metrics,
