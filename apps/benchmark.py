@@ -17,6 +17,10 @@ def main() -> None:
     if _CONFIG.value is None:
         raise ValueError("--config must be given; received: nothing.")
     import json
+    import os
+
+    if _JSON.value is not None and os.path.isdir(_JSON.value):
+        raise ValueError(f"--json must be a file; received the folder {_JSON.value}.")
 
     from tfgen.evaluation.benchmark import benchmark
     from tfgen.training import config as configuration
