@@ -1,7 +1,9 @@
 """One run: from a config to a trained model, its test likelihood and its samples."""
 
+import io
 import json
 import math
+import os
 import pathlib
 import platform
 import subprocess
@@ -10,6 +12,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfgen import evaluation
@@ -157,10 +160,6 @@ def save_samples(samples: Any, num_levels: int | None, path: Any) -> pathlib.Pat
 
 def save_array(samples: Any, path: Any) -> pathlib.Path:
     """Writes the samples in data units as `x` of an `.npz` file."""
-    import io
-
-    import numpy as np
-
     buffer = io.BytesIO()
     np.savez_compressed(buffer, x=np.asarray(samples))
     write_atomically(path, buffer.getvalue())
@@ -180,8 +179,8 @@ def provenance() -> dict[str, Any]:
     packages = ("tensorflow", "keras", "tensorflow-probability", "numpy")
     return {
         "commit": commit,
-        "command": " ".join([pathlib.Path(sys.executable).name, *sys.argv]),
-        "hardware": f"{_processor()}, {len(_cores())} cores, {_devices()}",
+        "command": _command(),
+        "hardware": f"{_processor()}, {_num_cores()} cores, {_devices()}",
         "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
     }
 
@@ -288,6 +287,12 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _command() -> str:
+    module = getattr(sys.modules["__main__"], "__spec__", None)  # of `python -m apps.train`
+    program = [sys.argv[0]] if module is None else ["-m", module.name]
+    return " ".join(["python", *program, *sys.argv[1:]])
+
+
 def _processor() -> str:
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
@@ -296,14 +301,10 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _cores() -> set[int]:
-    import os
-
-    return (
-        os.sched_getaffinity(0)
-        if hasattr(os, "sched_getaffinity")
-        else {*range(os.cpu_count() or 1)}
-    )
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _devices() -> str:
