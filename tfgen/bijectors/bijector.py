@@ -28,6 +28,8 @@ class Bijector(Configurable, keras.Layer):
     wrapped by `Fixed`.
     """
 
+    _build_by = "_inverse"
+
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         # A 16-bit policy is for the networks inside; values and log-determinants stay float32.
@@ -35,6 +37,8 @@ class Bijector(Configurable, keras.Layer):
 
     def forward_and_log_det(self, z: Any, condition: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
         """x = f(z) and log|det df/dz|, `[B]`."""
+        if not self.built:  # a squeeze has another shape on the latent's side
+            self._build_by = "_forward"
         z = self._prepare(z, condition)
         return self._forward(z, condition)
 
@@ -64,7 +68,8 @@ class Bijector(Configurable, keras.Layer):
         self._create_variables(tuple(x_shape[1:]))
         with tf.init_scope():
             condition = None if condition_shape is None else tf.zeros([1, *condition_shape[1:]])
-            self._inverse(tf.zeros([1, *x_shape[1:]], self.float_dtype), condition)
+            evaluate = getattr(self, self._build_by)
+            evaluate(tf.zeros([1, *x_shape[1:]], self.float_dtype), condition)
 
     @property
     def float_dtype(self) -> str:
@@ -138,7 +143,11 @@ class Invert(Bijector):
 
 
 class Fixed(Bijector):
-    """A `tfb.Bijector` without weights (squeeze, logit, permutation) as a step of a chain."""
+    """A `tfb.Bijector` without weights (squeeze, logit, permutation) as a step of a chain.
+
+    TFP remembers results by the identity of the tensor; a new tensor on every call keeps a gradient
+    tape from receiving a remembered result that it has not recorded.
+    """
 
     def __init__(self, bijector: tfb.Bijector, event_ndims: int, **kwargs: Any):
         super().__init__(**kwargs)
@@ -146,10 +155,12 @@ class Fixed(Bijector):
         self.fixed_event_ndims = event_ndims
 
     def _forward(self, z: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        z = tf.identity(z)
         log_det = self.bijector.forward_log_det_jacobian(z, event_ndims=z.shape.rank - 1)
         return self.bijector.forward(z), self._per_example(log_det, z)
 
     def _inverse(self, x: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        x = tf.identity(x)
         log_det = self.bijector.inverse_log_det_jacobian(x, event_ndims=x.shape.rank - 1)
         return self.bijector.inverse(x), self._per_example(log_det, x)
 
