@@ -53,7 +53,7 @@ class PixelCNN(AutoregressiveModel):
     data. `log_prob` in nats, exact. A fresh model is uniform: log2(num_levels) bits/dim.
 
     The stacked masks leave a blind spot: pixels above and to the right that no layer reaches,
-    whatever the depth. `GatedPixelCNN` closes it.
+    whatever the depth; the two stacks of [2] close it.
 
     Departs from [1]: with `num_classes` or `num_features`, each layer's bias depends on the
     condition, as in [2]; dropout inside the blocks; the last layer starts at zero; groups of
@@ -133,11 +133,10 @@ class PixelCNN(AutoregressiveModel):
 
     def _features(self, x: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
         h = self.first(self.likelihood.normalize(x, self.float_dtype))
-        shifts = [None] * (1 + len(self.blocks))
-        if condition is not None:
-            shifts = [shift(condition) for shift in self.shifts]
-            h += shifts[0][:, None, None]
-        for block, shift in zip(self.blocks, shifts[1:], strict=True):
+        shifts = [shift(condition) for shift in self.shifts]
+        if shifts:
+            h += shifts.pop(0)[:, None, None]
+        for block, shift in zip(self.blocks, shifts or [None] * len(self.blocks), strict=True):
             h = block(h, shift, training=self.is_training)
         return h
 
