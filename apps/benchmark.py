@@ -32,7 +32,7 @@ def main() -> None:
     data = configuration.load_data(config)
     spec = configuration.resolve_model(config, data)
     model = configuration.build_model(config, spec)
-    configuration.compile_model(model, config)
+    configuration.compile_model(model, config, data.info)
     batch = next(iter(data.train.training_batches(config["batch_size"], config["seed"], 0, 1)))
     x, y = batch if isinstance(batch, tuple) else (batch, None)
     if model.augmentations:
