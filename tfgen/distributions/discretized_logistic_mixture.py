@@ -16,21 +16,22 @@ MAXIMUM_LOG_SCALE = 20.0
 
 
 class MixtureOfDiscretizedLogistics(tfd.Distribution):
-    """Mixture of logistic distributions, rounded to `num_levels` levels, of the C channels of a pixel.
+    """Mixture of logistic distributions, rounded to `num_levels` levels, of a pixel's C channels.
 
     With levels k = 0..L-1 at v_k = 2k / (L-1) - 1 on [-1, 1] and half a bin d = 1 / (L-1),
 
-        P(x) = sum_m pi_m prod_c [sigmoid((v_c + d - mu_mc) / s_mc) - sigmoid((v_c - d - mu_mc) / s_mc)]
+        P(x) = sum_m pi_m prod_c [sigmoid(a_mc) - sigmoid(b_mc)]
+        a_mc, b_mc = (v_c +- d - mu_mc) / s_mc
         mu_mc = loc_mc + sum_{c' < c} coefficients_mcc' v_c'
 
     where the lowest level takes the whole lower tail and the highest the whole upper one, so that
     the probabilities sum to 1. One component is drawn for all channels. Values are levels, real
     numbers 0..L-1 of the parameters' dtype; batch shape `[...]`, event shape `[C]`.
 
-    Departures from [1]: the interior is log(1 - exp(-2d/s)) + log sigmoid(a) + log sigmoid(-b), exact
-    for all scales, in place of a switch to the density; edges are told by the level and not by a
-    threshold on v; samples are rounded before they condition the next channel, so that the sampler
-    has exactly the probabilities of `log_prob`.
+    Departures from [1]: the interior is log(1 - exp(-2d/s)) + log sigmoid(a) + log sigmoid(-b),
+    exact for all scales, in place of a switch to the density; edges are told by the level and not
+    by a threshold on v; samples are rounded before they condition the next channel, so that the
+    sampler has exactly the probabilities of `log_prob`.
 
     Args:
         logits: of the components, `[..., M]`.
@@ -89,28 +90,23 @@ class MixtureOfDiscretizedLogistics(tfd.Distribution):
     def _to_unit(self, level: tf.Tensor) -> tf.Tensor:
         return 2.0 * level / (self.num_levels - 1) - 1.0
 
-    def _offset(self, v: list[tf.Tensor], coefficients: tf.Tensor) -> tf.Tensor:
-        """sum_{c' < c} coefficients_cc' v_c' for the next channel c, given those before it."""
-        channel = len(v)
-        first = channel * (channel - 1) // 2
-        return sum(coefficients[..., first + c] * v[c] for c in range(channel))
+    def _offset(self, v: list[tf.Tensor], coefficients: Any = None) -> Any:
+        """sum_{c' < c} coefficients_cc' v_c' for the channel c that follows those of `v`."""
+        coefficients = self.coefficients if coefficients is None else coefficients
+        first = len(v) * (len(v) - 1) // 2
+        return sum(coefficients[..., first + c] * value for c, value in enumerate(v))
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
         v = self._to_unit(x)[..., None, :]  # [..., 1, C]
-        loc = self.loc
+        centred = v - self.loc
         if self.coefficients is not None:
             values = tf.unstack(v, axis=-1)
-            loc += tf.stack(
-                [
-                    self._offset(values[:c], self.coefficients) if c else tf.zeros_like(loc[..., 0])
-                    for c in range(len(values))
-                ],
-                axis=-1,
-            )
+            offsets = [self._offset(values[:c]) for c in range(len(values))]
+            centred -= tf.stack([tf.zeros_like(offsets[1]), *offsets[1:]], axis=-1)
         half_bin = 1.0 / (self.num_levels - 1)
         inverse_scale = tf.exp(-self.log_scale)
-        upper = (v - loc + half_bin) * inverse_scale
-        lower = (v - loc - half_bin) * inverse_scale
+        upper = (centred + half_bin) * inverse_scale
+        lower = (centred - half_bin) * inverse_scale
         x = x[..., None, :]
         is_lowest, is_highest = x < 0.5, x > self.num_levels - 1.5
         zero = tf.zeros([], x.dtype)
@@ -161,7 +157,7 @@ class MixtureOfDiscretizedLogistics(tfd.Distribution):
         for channel in range(self.loc.shape[-1]):
             loc = self.loc[..., channel]
             if self.coefficients is not None and means:
-                loc += self._offset([self._to_unit(mean) for mean in means], self.coefficients)
+                loc += self._offset([self._to_unit(mean) for mean in means])
             inverse_scale = tf.exp(-self.log_scale[..., channel])
 
             # E[x] = sum_{k >= 1} P(x >= k), one level at a time to keep memory bounded.

@@ -87,12 +87,14 @@ class Categorical(Likelihood):
     Zero logits are the uniform distribution: log2(L) bits/dim exactly.
     """
 
+    num_levels: int
+
     def __init__(self, num_levels: int = 256):
         check_integer("num_levels", num_levels, minimum=2)
         self.num_levels = num_levels
 
     def parameters_shape(self, channels: int) -> tuple[int, ...]:
-        return (channels, self.num_levels)  # type: ignore[return-value]
+        return (channels, self.num_levels)
 
     def __call__(self, parameters: tf.Tensor) -> tfd.Distribution:
         return tfd.Categorical(logits=parameters, dtype=parameters.dtype)
@@ -156,6 +158,7 @@ class DiscretizedLogisticMixture(Likelihood):
         num_mixtures: M.
     """
 
+    num_levels: int
     event_ndims = 1
 
     def __init__(self, num_levels: int = 256, num_mixtures: int = 10):

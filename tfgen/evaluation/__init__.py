@@ -1,5 +1,6 @@
 """Evaluation: quantities that need a trained model and a split."""
 
+from tfgen.evaluation.active_units import active_units
 from tfgen.evaluation.likelihood import Likelihood
 
-__all__ = ["Likelihood"]
+__all__ = ["Likelihood", "active_units"]

@@ -153,6 +153,7 @@ class ConvDecoder(Configurable, keras.Layer):
         output_shape: `[H, W, P]`; further dimensions are folded into P.
         filters: channels at each scale, from the latents outwards.
         num_blocks: residual blocks at each scale.
+        units: of dense layers between a vector of latents and the first grid.
         activation: a Keras activation.
         dropout: fraction dropped inside the blocks while training.
     """
@@ -162,6 +163,7 @@ class ConvDecoder(Configurable, keras.Layer):
         output_shape: Sequence[int],
         filters: Sequence[int] = (64, 32),
         num_blocks: int = 1,
+        units: Sequence[int] = (),
         activation: str = "swish",
         dropout: float = 0.0,
         **kwargs: Any,
@@ -178,6 +180,7 @@ class ConvDecoder(Configurable, keras.Layer):
             sizes.append(tuple(math.ceil(size / 2) for size in sizes[-1]))
         self.sizes = sizes[::-1]
         self.num_filters = filters[0]
+        self.mlp = MLP(units, activation, dropout)
         self.blocks = [
             [ResidualBlock(size, activation, dropout) for _ in range(num_blocks)]
             for size in filters
@@ -202,7 +205,8 @@ class ConvDecoder(Configurable, keras.Layer):
         )
 
     def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
-        x = tf.reshape(self.start(z), [-1, *self.sizes[0], self.num_filters])
+        x = self.start(self.mlp(z, training=training))
+        x = tf.reshape(x, [-1, *self.sizes[0], self.num_filters])
         for blocks, up, (height, width) in zip(self.blocks, self.ups, self.sizes[1:], strict=True):
             for block in blocks:
                 x = block(x, training=training)

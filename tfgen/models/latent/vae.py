@@ -26,12 +26,12 @@ class VAE(LatentVariableModel):
 
         log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z))
 
-    The encoder's features go through a linear layer to the mean and scale of q, the decoder's output
-    plus a bias for every dimension of x to the parameters of p(x | z). `initialize` sets that bias to
-    the parameters of independent dimensions, so that training starts from their likelihood.
+    The encoder's features go through a linear layer to the mean and scale of q; the decoder's
+    output plus a bias for every dimension of x are the parameters of p(x | z). `initialize` sets
+    that bias to the parameters of independent dimensions: training starts from their likelihood.
 
-    Latents are a vector, `latent_shape=[J]`, or a grid `[h, w, J]`; for a grid the encoder's features
-    must be `[B, h, w, F]`. Conditions are concatenated to the encoder's features and to z.
+    Latents are a vector, `latent_shape=[J]`, or a grid `[h, w, J]`; for a grid the encoder's
+    features must be `[B, h, w, F]`. Conditions are concatenated to these features and to z.
 
     Departs from [1]: the scale of q is a softplus.
 
@@ -43,7 +43,8 @@ class VAE(LatentVariableModel):
             `Gaussian` for real data, `Bernoulli` for 2 levels, else `DiscretizedLogisticMixture`.
         encoder: a Keras layer from data on the network's scale to features, or the specification
             of one of `tfgen.layers`.
-        decoder: a Keras layer from `[N, *latent_shape]` to `[N, *output_shape]`, or a specification.
+        decoder: a Keras layer from latents, `[N, *latent_shape]` and the condition's channels, to
+            `[N, *output_shape]`, or the specification of one of `tfgen.layers`.
         **kwargs: `num_classes`, `num_features`, `name`, `dtype`.
 
     Raises:
@@ -72,7 +73,7 @@ class VAE(LatentVariableModel):
         fits = self.observation.num_levels == num_levels
         check_argument(fits, "likelihood", f"one for data with num_levels={num_levels}", given)
 
-        # Values of x are [*positions, channels]; a vector's dimensions are positions of one channel.
+        # Values of x are [*positions, channels]; a vector's dimensions are positions with one.
         is_image = len(self.event_shape) == 3
         self.positions = self.event_shape[:-1] if is_image else self.event_shape
         channels = self.event_shape[-1] if is_image else 1
@@ -147,8 +148,9 @@ class VAE(LatentVariableModel):
         flat = tf.reshape(z, [-1, *self.latent_shape])
         outputs = self.decoder(_concatenate(flat, condition), training=self.is_training)
         expected = self.output_shape_of_decoder
-        fits = tuple(outputs.shape[1:]) == expected
+        fits = math.prod(outputs.shape[1:]) == math.prod(expected)
         check_argument(fits, "decoder", f"one with outputs {expected}", tuple(outputs.shape[1:]))
+        outputs = tf.reshape(outputs, [-1, *expected])
         parameters = tf.cast(outputs, self.float_dtype) + self.output_bias.value
         if self.output_constant is not None:
             constant = tf.broadcast_to(
