@@ -91,7 +91,7 @@ class ResidualNetwork(Configurable, keras.Layer):
                 f"a divisor of {height} and {width}",
                 patch_size,
             )
-            inner_shape = (None, height // patch_size, width // patch_size)
+            inner_shape: tuple[Any, ...] = (None, height // patch_size, width // patch_size)
             self.position = self.add_weight(
                 name="position", shape=(*inner_shape[1:], self.filters), initializer="zeros"
             )

@@ -84,7 +84,10 @@ class RealNVP(Flow):
         self.num_couplings = num_couplings
         self.patch_size = patch_size
         self.bound = bound
-        self.network_arguments = {"num_blocks": num_blocks, "activation": activation}
+        self.network_arguments: dict[str, Any] = {
+            "num_blocks": num_blocks,
+            "activation": activation,
+        }
 
         rank = len(self.event_shape)
         check_argument(rank in (1, 3), "event_shape", "[H, W, C] or [D]", list(self.event_shape))
