@@ -208,7 +208,7 @@ def test_conditions_are_labels_or_features():
     model = AffineFlow((2,), num_classes=3)
     np.testing.assert_array_equal(model.condition([2, 0], 2), [[0, 0, 1], [1, 0, 0]])
     np.testing.assert_array_equal(model.condition(1, 2), [[0, 1, 0], [0, 1, 0]])
-    with pytest.raises(ValueError, match="y must be labels 0..2; received"):
+    with pytest.raises(ValueError, match=r"y must be labels 0\.\.2; received"):
         model.condition([0, 3], 2)
     with pytest.raises(ValueError, match="y must be integer labels"):
         model.condition([0.5, 1.0], 2)

@@ -129,9 +129,9 @@ class GenerativeModel(Configurable, keras.Model):
             x = tf.cast(x, self.float_dtype)
             self._check_values(tf.reduce_all(tf.math.is_finite(x)), "finite", x)
             return x
-        allowed = f"integers 0..{self.num_levels - 1} (dtype uint8)"
-        check_argument(x.dtype.is_integer, "x", allowed, f"dtype {x.dtype.name}")
         highest = int(self.num_levels) - 1
+        allowed = f"integers 0..{highest} (dtype uint8)"
+        check_argument(x.dtype.is_integer, "x", allowed, f"dtype {x.dtype.name}")
         if highest < x.dtype.max or x.dtype.min < 0:
             lowest = tf.zeros([], x.dtype)
             self._check_values(
@@ -165,11 +165,11 @@ class GenerativeModel(Configurable, keras.Model):
             return tf.broadcast_to(features, [batch_size, self.num_features])
         integer = y.dtype.is_integer and y.shape.rank in (0, 1)
         check_argument(integer, "y", "integer labels of shape ['B']", f"{y.dtype.name} {y.shape}")
+        num_classes = int(self.num_classes or 0)
         if tf.executing_eagerly():
-            inside = bool(tf.reduce_all((y >= 0) & (tf.cast(y, tf.int64) < self.num_classes)))
-            check_argument(inside, "y", f"labels 0..{self.num_classes - 1}", y.numpy())
-        labels = tf.broadcast_to(y, [batch_size])
-        return tf.one_hot(labels, self.num_classes, dtype=self.float_dtype)
+            inside = bool(tf.reduce_all((y >= 0) & (tf.cast(y, tf.int64) < num_classes)))
+            check_argument(inside, "y", f"labels 0..{num_classes - 1}", y.numpy())
+        return tf.one_hot(tf.broadcast_to(y, [batch_size]), num_classes, dtype=self.float_dtype)
 
     def next_seed(self, seed: Any = None) -> tf.Tensor:
         """`seed` as int32[2]; for None the next one of the model's own generator."""
