@@ -59,6 +59,9 @@ def test_importance_bound_is_a_distribution(shape, num_levels):
     """The mean weight is an unbiased estimate of p(x), and these sum to 1 over all x."""
     model = VAE(shape, num_levels, latent_shape=[1], **SMALL_MLP)
     randomize(model)
+    # A posterior off the prior but wider than it: the weights are bounded.
+    kernel, _ = model.posterior_parameters.get_weights()
+    model.posterior_parameters.set_weights([0.3 * kernel * [1.0, 0.0], np.array([0.2, 1.0])])
     x = all_images(shape, num_levels)
     log_prob = model.log_prob(x, seed=0, num_samples=4000, chunk_size=4000)
     assert np.exp(log_prob).sum() == pytest.approx(1.0, abs=0.02)
@@ -97,13 +100,13 @@ def test_gaussian_noise_is_learned(variance):
     x = (rng.standard_normal((4000, 2)) * [0.1, 3.0] + [5.0, -5.0]).astype("float32")
     model = VAE([2], latent_shape=[1], likelihood={"type": "Gaussian", "variance": variance})
     model.initialize(x)
-    shapes = {"scalar": (1,), "dimension": (2, 1)}
+    shapes = {"scalar": (1,), "dimension": (2, 1, 1)}
     if variance == "network":
         assert model.output_constant is None
-        assert model.output_bias.shape == (2, 2)
+        assert model.output_bias.shape == (2, 1, 2)
     else:
         assert model.output_constant.shape == shapes[variance]
-        assert model.output_bias.shape == (2, 1)
+        assert model.output_bias.shape == (2, 1, 1)
     model.decoder.linear.kernel.assign(tf.zeros_like(model.decoder.linear.kernel))
     p = model.likelihood(tf.zeros([1, 1, 1]))
     scale = [math.sqrt((0.1**2 + 3.0**2) / 2)] * 2 if variance == "scalar" else [0.1, 3.0]
