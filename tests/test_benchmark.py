@@ -48,25 +48,27 @@ class TestProductFlop:
         assert self.flop(lambda x: tf.sin(x), [8, 8]) == 0
 
 
-BATCH, DATA, HIDDEN = 20, 64, 32
+BATCH, DATA, HIDDEN, CLASSES = 20, 64, 32, 8
 
 
 class Reconstruction(GenerativeModel):
     """Products of known size around few other operations; notes how its steps are compiled."""
 
     def __init__(self, event_shape, **kwargs):
-        super().__init__(event_shape, **kwargs)
-        self.inner = keras.layers.Dense(HIDDEN, activation="relu")
+        super().__init__(event_shape, num_classes=CLASSES, **kwargs)
+        self.label = keras.layers.Dense(HIDDEN, use_bias=False)
+        self.inner = keras.layers.Dense(HIDDEN)
         self.outer = keras.layers.Dense(event_shape[-1])
         object.__setattr__(self, "traced", [])
 
     def log_prob(self, x, y=None, seed=None):
         x = self.check_data(x)
-        return -tf.reduce_sum(tf.square(x - self.outer(self.inner(x))), axis=-1)
+        hidden = self.inner(x) + self.label(self.condition(y, tf.shape(x)[0]))
+        return -tf.reduce_sum(tf.square(x - self.outer(tf.nn.relu(hidden))), axis=-1)
 
     def sample(self, num_samples, y=None, seed=None):
-        shape = [num_samples, HIDDEN]
-        return self.outer(tf.random.stateless_normal(shape, self.next_seed(seed)))
+        noise = tf.random.stateless_normal([num_samples, HIDDEN], self.next_seed(seed))
+        return self.outer(noise + self.label(self.condition(y, num_samples)))
 
     def train_step(self, data):
         self.traced.append(self.jit_compile)
@@ -82,19 +84,22 @@ def model():
 
 @pytest.fixture(scope="module")
 def data():
-    return np.random.default_rng(0).normal(size=(BATCH, DATA)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(BATCH, DATA)).astype("float32")
+    return x, np.arange(BATCH, dtype="int32") % CLASSES
 
 
 @pytest.fixture(scope="module")
 def figures(model, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MATMUL_SIZE", 512)
-        return benchmark(model, data, num_repeats=2)
+        return benchmark(model, *data, num_repeats=2)
 
 
 def test_flop_of_a_whole_training_step(figures):
-    # Forward two products; backward two for the kernels and one for the hidden layer.
-    assert figures["flop_per_step"] == 5 * 2 * BATCH * DATA * HIDDEN
+    # Of x, forward two products, backward two for the kernels and one for the hidden layer; of the
+    # labels, one each.
+    expected = 5 * 2 * BATCH * DATA * HIDDEN + 2 * 2 * BATCH * CLASSES * HIDDEN
+    assert figures["flop_per_step"] == expected
 
 
 def test_steps_are_training_steps_with_and_without_xla(model, figures):
@@ -106,7 +111,7 @@ def test_steps_are_training_steps_with_and_without_xla(model, figures):
 
 def test_model_is_left_ready_to_train(model, data, figures):
     assert model.jit_compile is True
-    model.fit(data, batch_size=BATCH, verbose=0)
+    model.fit(*data, batch_size=BATCH, verbose=0)
     assert model.traced[-1] is True
     assert int(model.optimizer.iterations) == 7
 
@@ -140,9 +145,11 @@ def test_median_within_a_budget(monkeypatch, num_repeats, budget, median, calls)
 def test_refusals(data):
     model = Reconstruction((DATA,))
     with pytest.raises(ValueError, match="model must be compiled"):
-        benchmark(model, data)
+        benchmark(model, *data)
     model.compile()
     with pytest.raises(ValueError, match=r"x must be of shape \('B', 64\)"):
-        benchmark(model, data[:, :3])
+        benchmark(model, data[0][:, :3], data[1])
+    with pytest.raises(ValueError, match="y must be given"):
+        benchmark(model, data[0])
     with pytest.raises(ValueError, match="num_repeats must be an integer >= 1; received: 0"):
-        benchmark(model, data, num_repeats=0)
+        benchmark(model, *data, num_repeats=0)
