@@ -131,16 +131,17 @@ def test_figures_are_consistent(model, figures):
 
 
 @pytest.mark.parametrize(
-    ("num_repeats", "budget", "median", "calls"),
-    [(5, 1e9, 3.0, 5), (5, 2.5, 1.5, 2), (5, 0.5, 1.0, 1)],
+    ("budget", "medians", "rounds"),
+    [(1e9, [3.0, 0.5], 5), (2.5, [1.5, 0.35], 2), (0.5, [1.0, 0.5], 1)],
 )
-def test_median_within_a_budget(monkeypatch, num_repeats, budget, median, calls):
-    durations = [1.0, 2.0, 30.0, 4.0, 3.0]
+def test_medians_of_two_in_turn_within_a_budget(monkeypatch, budget, medians, rounds):
+    durations = [1.0, 0.5, 2.0, 0.2, 30.0, 0.5, 4.0, 0.6, 3.0, 7.0]
     ticks = itertools.chain.from_iterable((0.0, duration) for duration in durations)
     monkeypatch.setattr(module.time, "perf_counter", lambda: next(ticks))
     made = []
-    result = module._median_seconds(lambda: made.append(1), num_repeats, budget)
-    assert (result, len(made)) == (median, calls)
+    functions = [lambda: made.append("train"), lambda: made.append("multiply")]
+    assert module._median_seconds(functions, 5, budget) == pytest.approx(medians)
+    assert made == rounds * ["train", "multiply"]
 
 
 def test_refusals(data):

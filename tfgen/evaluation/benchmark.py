@@ -1,10 +1,11 @@
 """How fast a model trains, evaluates and samples."""
 
+import contextlib
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -22,15 +23,15 @@ def benchmark(
 ) -> dict[str, Any]:
     """Times a compiled model on one batch: its own training step, `log_prob` and `sample`.
 
-    The model trains while it is timed. Times are medians; what was not timed once within
-    `budget_seconds` is timed once.
+    The model trains while it is timed. Times are medians of at most `num_repeats`; no repetition
+    starts once `budget_seconds` are spent.
 
     Args:
         model: compiled with the objective and the optimizer that it trains with.
         x: one batch of data.
         y: its condition, for a conditional model.
-        num_repeats: how often each thing is timed at most.
-        budget_seconds: no repetition of a thing starts later than this after its first.
+        num_repeats: how often each thing is timed, if the budget allows.
+        budget_seconds: for each thing; what takes longer is timed once.
 
     Returns:
         A dict: `num_parameters`, `batch_size`; `compile_seconds`, of the first training step with
@@ -53,28 +54,33 @@ def benchmark(
     y = None if y is None else tf.convert_to_tensor(y)
     model.initialize(x, y)
 
-    def time_of(function: Callable[[], Any]) -> float:
-        return _median_seconds(function, num_repeats, budget_seconds)
+    def time_of(*functions: Callable[[], Any]) -> list[float]:
+        return _median_seconds(functions, num_repeats, budget_seconds)
 
-    first, step = _train_seconds(model, (x, y), time_of, jit_compile=True)
-    peak_memory = _peak_memory_bytes()
-    _, step_without_xla = _train_seconds(model, (x, y), time_of, jit_compile=False)
-
+    # In turn with the training step, so that whatever else keeps the machine busy slows both.
     a, b = (tf.random.stateless_normal([MATMUL_SIZE] * 2, [0, seed]) for seed in (1, 2))
-    matmul = time_of(_compiled(tf.linalg.matmul, a, b))
+    multiply = _compiled(tf.linalg.matmul, a, b)
+    with _training(model, x, y, jit_compile=True) as train:
+        first = _seconds(train)
+        execution, matmul = time_of(train, multiply)
+    peak_memory = _peak_memory_bytes()
+    with _training(model, x, y, jit_compile=False) as train:
+        train()
+        (execution_without_xla,) = time_of(train)
+    step = execution / model.steps_per_execution
     matmul_rate = 2 * MATMUL_SIZE**3 / matmul
     train_step = tf.function(model.train_step, jit_compile=True, reduce_retracing=True)
     flop = product_flop(train_step, keras.utils.pack_x_y_sample_weight(x, y))
 
     seed = tf.constant([0, EVALUATION_SEED])
-    log_prob = time_of(_compiled(model.log_prob, x, y, seed))
-    sample = time_of(_compiled(lambda y, seed: model.sample(batch_size, y, seed), y, seed))
+    (log_prob,) = time_of(_compiled(model.log_prob, x, y, seed))
+    (sample,) = time_of(_compiled(lambda y, seed: model.sample(batch_size, y, seed), y, seed))
     return {
         "num_parameters": int(model.count_params()),
         "batch_size": batch_size,
-        "compile_seconds": max(first - step, 0.0),
+        "compile_seconds": max(first - execution, 0.0),
         "step_seconds": step,
-        "step_seconds_without_xla": step_without_xla,
+        "step_seconds_without_xla": execution_without_xla / model.steps_per_execution,
         "examples_per_second": batch_size / step,
         "flop_per_step": flop,
         "matmul_flop_per_second": matmul_rate,
@@ -85,25 +91,18 @@ def benchmark(
     }
 
 
-def _train_seconds(
-    model: GenerativeModel,
-    batch: tuple[Any, Any],
-    time_of: Callable[[Callable[[], Any]], float],
-    jit_compile: bool,
-) -> tuple[float, float]:
-    """Seconds of the first step and of the later ones, through the function that `fit` runs."""
+@contextlib.contextmanager
+def _training(
+    model: GenerativeModel, x: Any, y: Any, jit_compile: bool
+) -> Iterator[Callable[[], None]]:
+    """One execution of the function that `fit` runs, `steps_per_execution` steps."""
     before = model.jit_compile
     model.jit_compile = jit_compile
     try:
         model.make_train_function(force=True)
-        data = tf.data.Dataset.from_tensors(keras.utils.pack_x_y_sample_weight(*batch)).repeat()
-        iterator = iter(data)
-
-        def execute() -> None:
-            _wait(model.train_function(iterator))
-
-        first = _seconds(execute)
-        return first, time_of(execute) / model.steps_per_execution
+        batch = tf.data.Dataset.from_tensors(keras.utils.pack_x_y_sample_weight(x, y))
+        iterator = iter(batch.repeat())
+        yield lambda: _wait(model.train_function(iterator))
     finally:
         model.jit_compile = before
         model.train_function = None  # the next `fit` makes its own
@@ -121,11 +120,13 @@ def _wait(values: Any) -> None:
         value.numpy()  # returns when the value exists
 
 
-def _median_seconds(function: Callable[[], Any], num_repeats: int, budget_seconds: float) -> float:
-    times: list[float] = []
-    while len(times) < num_repeats and (not times or sum(times) < budget_seconds):
-        times.append(_seconds(function))
-    return statistics.median(times)
+def _median_seconds(
+    functions: Sequence[Callable[[], Any]], num_repeats: int, budget_seconds: float
+) -> list[float]:
+    rounds: list[list[float]] = []
+    while len(rounds) < num_repeats and (not rounds or sum(map(sum, rounds)) < budget_seconds):
+        rounds.append([_seconds(function) for function in functions])
+    return [statistics.median(times) for times in zip(*rounds, strict=True)]
 
 
 def _seconds(function: Callable[[], Any]) -> float:
