@@ -34,9 +34,10 @@ def test_protocol_of_a_conditional_convolutional_model():
         [5, 6, 3],
         num_levels=8,
         num_classes=3,
-        latent_shape=[2, 2, 2],
+        latent_shape=[3, 3, 2],
         likelihood={"type": "DiscretizedLogisticMixture", "num_mixtures": 2},
-        **SMALL_CONV,
+        encoder={"type": "ConvEncoder", "filters": [4]},
+        decoder={"type": "ConvDecoder", "filters": [4], "units": [5]},
     )
     check_model(model, images(6, (5, 6, 3), 8), np.array([0, 1, 2, 0, 1, 2], "int32"))
 
@@ -235,11 +236,11 @@ def test_other_posteriors_have_one_row():
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_keeps_the_likelihood_in_float32(policy):
     """Networks compute in half precision, the rest does not; training steps are finite."""
-    single = VAE([8, 8, 1], 16, latent_shape=[2], **SMALL_CONV)
-    model = VAE([8, 8, 1], 16, latent_shape=[2], dtype=policy, **SMALL_CONV)
+    single = VAE([4, 4, 1], 16, latent_shape=[2], **SMALL_MLP)
+    model = VAE([4, 4, 1], 16, latent_shape=[2], dtype=policy, **SMALL_MLP)
     assert model.decoder.compute_dtype == policy.removeprefix("mixed_")
     model.set_weights(single.get_weights())
-    x = images(4, (8, 8, 1), 16)
+    x = images(4, (4, 4, 1), 16)
     terms = model.terms(x, seed=0)
     assert {value.dtype for value in terms} == {tf.float32}
     np.testing.assert_allclose(model.log_prob(x, seed=0), single.log_prob(x, seed=0), rtol=0.02)
