@@ -18,7 +18,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
     config.data = dict(name="fashion_mnist")
     config.model = dict(type="PixelCNN", filters=32, num_blocks=6, top_filters=64)
     config.optimizer = dict(
-        class_name="Adam", config=dict(learning_rate=2e-3, use_ema=True, ema_momentum=0.999)
+        class_name="Adam", config=dict(learning_rate=4e-3, use_ema=True, ema_momentum=0.999)
     )
     config.warmup_steps = 200
     config.learning_rate_decay = "cosine"
