@@ -2,17 +2,21 @@
 
 from tfgen.layers import nets
 from tfgen.layers.masked_conv import MaskedConv2D, causal_mask, channel_groups
+from tfgen.layers.masked_dense import IncrementalPass, MaskedDense, MaskedMLP
 from tfgen.layers.nets import MLP, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from tfgen.layers.residual_network import ResidualBlock, ResidualNetwork
 from tfgen.layers.weight_norm import WeightNorm, WeightNormConv2D, WeightNormDense
 
 __all__ = [
     "MLP",
+    "IncrementalPass",
     "ConvDecoder",
     "ConvEncoder",
     "MLPDecoder",
     "MLPEncoder",
     "MaskedConv2D",
+    "MaskedDense",
+    "MaskedMLP",
     "ResidualBlock",
     "ResidualNetwork",
     "WeightNorm",

@@ -1,6 +1,7 @@
 """The index of models, grouped by family."""
 
 from tfgen.models.autoregressive.base import AutoregressiveModel
+from tfgen.models.autoregressive.made import MADE
 from tfgen.models.autoregressive.pixelcnn import PixelCNN
 from tfgen.models.flow.base import Flow
 from tfgen.models.flow.realnvp import RealNVP
@@ -9,6 +10,7 @@ from tfgen.models.latent.base import LatentVariableModel, Terms
 from tfgen.models.latent.vae import VAE
 
 __all__ = [
+    "MADE",
     "VAE",
     "AutoregressiveModel",
     "Flow",
