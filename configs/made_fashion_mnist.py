@@ -15,7 +15,7 @@ from configs import common
 
 def get_config(mode: str | None = None) -> ConfigDict:
     config = common.default()
-    config.num_steps = 4000
+    config.num_steps = 3000
     config.batch_size = 100
     config.data = dict(name="fashion_mnist")
     config.model = dict(
@@ -25,7 +25,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
         likelihood=dict(type="DiscretizedLogisticMixture", num_mixtures=5),
     )
     config.optimizer = dict(
-        class_name="Adam", config=dict(learning_rate=1e-3, use_ema=True, ema_momentum=0.999)
+        class_name="Adam", config=dict(learning_rate=2e-3, use_ema=True, ema_momentum=0.998)
     )
     config.warmup_steps = 200
     config.learning_rate_decay = "cosine"
