@@ -1,17 +1,20 @@
 """Layers that networks of several models are made of."""
 
 from tfgen.layers import nets
+from tfgen.layers.diagonal_lstm import DiagonalBiLSTM
 from tfgen.layers.masked_conv import MaskedConv2D, causal_mask, channel_groups
 from tfgen.layers.masked_dense import IncrementalPass, MaskedDense, MaskedMLP
 from tfgen.layers.nets import MLP, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from tfgen.layers.residual_network import ResidualBlock, ResidualNetwork
+from tfgen.layers.row_lstm import RowLSTM
 from tfgen.layers.weight_norm import WeightNorm, WeightNormConv2D, WeightNormDense
 
 __all__ = [
     "MLP",
-    "IncrementalPass",
     "ConvDecoder",
     "ConvEncoder",
+    "DiagonalBiLSTM",
+    "IncrementalPass",
     "MLPDecoder",
     "MLPEncoder",
     "MaskedConv2D",
@@ -19,6 +22,7 @@ __all__ = [
     "MaskedMLP",
     "ResidualBlock",
     "ResidualNetwork",
+    "RowLSTM",
     "WeightNorm",
     "WeightNormConv2D",
     "WeightNormDense",
