@@ -75,11 +75,11 @@ class DiagonalLSTM(ComputedKernel, Configurable, keras.Layer):
         shape = [*shape, self.filters]
         return tf.broadcast_to(h, shape), tf.broadcast_to(c, shape)
 
-    def cell(self, gates: tf.Tensor, h_above: tf.Tensor, state: State) -> State:
+    def cell(self, gates: tf.Tensor, h_above: tf.Tensor, state: State, kernel: tf.Tensor) -> State:
         """The state at pixels, from that above them and that beside them, `[..., filters]`."""
         h, c = state
         h = tf.concat([h_above, h], axis=-1)
-        return lstm_cell(gates + tf.tensordot(h, self.effective_kernel("state"), 1), c)
+        return lstm_cell(gates + tf.tensordot(h, kernel, 1), c)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         height = x.shape[1]
@@ -87,27 +87,34 @@ class DiagonalLSTM(ComputedKernel, Configurable, keras.Layer):
         initial = self.initial_state([tf.shape(x)[0], height])
         rows = tf.range(height)[:, None]
 
-        def step(diagonal: tf.Tensor, gates: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        def step(
+            diagonal: tf.Tensor, gates: tf.Tensor, state: State, parameters: tuple[tf.Tensor, State]
+        ) -> tuple[tf.Tensor, State]:
+            kernel, initial = parameters
             h_above = tf.pad(state[0], [[0, 0], [1, 0], [0, 0]])[:, :-1]
-            new = self.cell(gates, h_above, state)
+            new = self.cell(gates, h_above, state, kernel)
             # Rows that begin on a later diagonal wait in the initial state.
             started = rows <= diagonal
             h, c = (tf.where(started, n, i) for n, i in zip(new, initial, strict=True))
             return h, (h, c)
 
-        return unskew(tf.transpose(scan(step, initial, gates), [1, 2, 0, 3]))
+        h = scan(step, initial, gates, (self.effective_kernel("state"), initial))
+        return unskew(tf.transpose(h, [1, 2, 0, 3]))
 
     def row(self, x: tf.Tensor, h_above: tf.Tensor) -> tf.Tensor:
         """h of a row, `[B, 1, W, filters]`, from x and h of the row above it, `[B, 1, W, ...]`."""
         gates = self.input_to_state(x)
         inputs = tf.transpose(tf.concat([gates, h_above], axis=-1)[:, 0], [1, 0, 2])
 
-        def step(_: tf.Tensor, inputs: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        def step(
+            _: tf.Tensor, inputs: tf.Tensor, state: State, kernel: tf.Tensor
+        ) -> tuple[tf.Tensor, State]:
             gates, h_above = tf.split(inputs, [NUM_GATES * self.filters, self.filters], axis=-1)
-            h, c = self.cell(gates, h_above, state)
+            h, c = self.cell(gates, h_above, state, kernel)
             return h, (h, c)
 
-        h = scan(step, self.initial_state([tf.shape(x)[0]]), inputs)
+        initial = self.initial_state([tf.shape(x)[0]])
+        h = scan(step, initial, inputs, self.effective_kernel("state"))
         return tf.transpose(h, [1, 0, 2])[:, None]
 
 
@@ -174,7 +181,8 @@ class DiagonalBiLSTM(Configurable, keras.Layer):
     ) -> tuple[tf.Tensor, State, tf.Tensor]:
         x_t = tf.cast(x_t, self.compute_dtype)
         left_above, right_above = tf.split(above_t, 2, axis=-1)
-        h, c = self.left.cell(self.left.input_to_state(x_t), left_above, state)
+        kernel = self.left.effective_kernel("state")
+        h, c = self.left.cell(self.left.input_to_state(x_t), left_above, state, kernel)
         return h + right_above, (h, c), tf.concat([h, x_t], axis=-1)
 
     def initial_record(self, batch_size: Any) -> tf.Tensor:

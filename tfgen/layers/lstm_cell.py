@@ -19,25 +19,62 @@ def lstm_cell(gates: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.sigmoid(o) * tf.tanh(c), c
 
 
-def scan(step: Callable[..., tuple[tf.Tensor, Any]], initial: Any, inputs: tf.Tensor) -> tf.Tensor:
-    """y_t of (y_t, state) = step(t, inputs_t, state) for t = 0..T-1, `[T, ...] -> [T, ...]`.
+def scan(
+    step: Callable[..., tuple[tf.Tensor, Any]],
+    initial: Any,
+    inputs: tf.Tensor,
+    parameters: Any = (),
+) -> tf.Tensor:
+    """y_t of (y_t, state) = step(t, inputs_t, state, parameters), t = 0..T-1, `[T, ...]`.
 
-    T is static, as XLA's gradient of a loop demands. Only y is kept, where `tf.scan` keeps all that
-    the state holds. Unrolled, the steps of one layer alone take XLA minutes to compile.
+    The gradient keeps the states alone and computes each step again, backwards: the loop that
+    automatic differentiation makes keeps every intermediate result of every step, and takes up to
+    twice as long. `step` must reach all that is to receive a gradient through its arguments;
+    there are no second derivatives. T is static, as XLA demands; unrolled, the steps of one layer
+    take XLA minutes to compile.
     """
     num_steps = inputs.shape[0]
-    dtype, shape = inputs.dtype, inputs.shape[1:]
-    inputs = tf.TensorArray(dtype, num_steps, element_shape=shape).unstack(inputs)
-    outputs = tf.TensorArray(dtype, num_steps)
 
-    def body(t: tf.Tensor, state: Any, outputs: tf.TensorArray) -> tuple[Any, ...]:
-        y, state = step(t, inputs.read(t), state)
-        return t + 1, state, outputs.write(t, y)
+    @tf.custom_gradient
+    def run(inputs: tf.Tensor, *flat: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        initial_state, arguments = tf.nest.pack_sequence_as((initial, parameters), flat)
 
-    _, _, outputs = tf.while_loop(
-        lambda t, *_: t < num_steps,
-        body,
-        (tf.constant(0), initial, outputs),
-        maximum_iterations=num_steps,
-    )
-    return outputs.stack()
+        def forward(t: tf.Tensor, state: Any, before: Any, outputs: tf.TensorArray) -> Any:
+            before = [b.write(t, s) for b, s in zip(before, tf.nest.flatten(state), strict=True)]
+            y, state = step(t, inputs[t], state, arguments)
+            return t + 1, state, before, outputs.write(t, y)
+
+        before = [tf.TensorArray(s.dtype, num_steps) for s in tf.nest.flatten(initial_state)]
+        _, _, before, outputs = tf.while_loop(
+            lambda t, *_: t < num_steps,
+            forward,
+            (tf.constant(0), initial_state, before, tf.TensorArray(inputs.dtype, num_steps)),
+            maximum_iterations=num_steps,
+        )
+        before = [b.stack() for b in before]
+
+        def gradient(d_outputs: tf.Tensor) -> list[tf.Tensor]:
+            def backward(t: tf.Tensor, d_state: Any, d_arguments: Any, d_inputs: Any) -> Any:
+                state = tf.nest.pack_sequence_as(initial_state, [b[t] for b in before])
+                sources = (inputs[t], state, arguments)
+                with tf.GradientTape() as tape:
+                    tape.watch(sources)
+                    targets = step(t, *sources)
+                d_input, d_state, d_step = tape.gradient(
+                    targets, sources, (d_outputs[t], d_state), tf.UnconnectedGradients.ZERO
+                )
+                d_arguments = tf.nest.map_structure(tf.add, d_arguments, d_step)
+                return t - 1, d_state, d_arguments, d_inputs.write(t, d_input)
+
+            zeros = tf.nest.map_structure(tf.zeros_like, (initial_state, arguments))
+            _, d_state, d_arguments, d_inputs = tf.while_loop(
+                lambda t, *_: t >= 0,
+                backward,
+                (tf.constant(num_steps - 1), *zeros, tf.TensorArray(inputs.dtype, num_steps)),
+                maximum_iterations=num_steps,
+            )
+            return [d_inputs.stack(), *tf.nest.flatten((d_state, d_arguments))]
+
+        return outputs.stack(), gradient
+
+    return run(inputs, *tf.nest.flatten((initial, parameters)))

@@ -85,27 +85,30 @@ class RowLSTM(ComputedKernel, Configurable, keras.Layer):
         }
 
     def _input_to_state(self, x: tf.Tensor) -> tf.Tensor:
-        """`[B, R, columns_left + W, C] -> [B, R, W, 4 filters]`."""
+        """`[B, R, columns_left + W, C] -> [B, R, W, 4 filters]`, with the bias."""
         windows = _windows(x, self.columns_left + 1)
-        return tf.tensordot(windows, self.effective_kernel("input"), 1)
-
-    def _state_to_state(self, h: tf.Tensor) -> tf.Tensor:
-        """`[B, R, W, filters] -> [B, R, W, 4 filters]`, with the bias."""
-        h = tf.pad(h, [[0, 0], [0, 0], [self.columns_left, self.columns_left], [0, 0]])
-        gates = tf.tensordot(_windows(h, self.kernel_size), self.effective_kernel("state"), 1)
+        gates = tf.tensordot(windows, self.effective_kernel("input"), 1)
         return gates + tf.cast(self.bias, gates.dtype)
+
+    def _state_to_state(self, h: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """`[B, R, W, filters] -> [B, R, W, 4 filters]`."""
+        h = tf.pad(h, [[0, 0], [0, 0], [self.columns_left, self.columns_left], [0, 0]])
+        return tf.tensordot(_windows(h, self.kernel_size), kernel, 1)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         batch_size, width = tf.shape(x)[0], x.shape[2]
         padded = tf.pad(x, [[0, 0], [0, 0], [self.columns_left, 0], [0, 0]])
         gates = tf.transpose(self._input_to_state(padded), [1, 0, 2, 3])
 
-        def step(row: tf.Tensor, gates: tf.Tensor, memory: Memory) -> tuple[tf.Tensor, Memory]:
+        def step(
+            row: tf.Tensor, gates: tf.Tensor, memory: Memory, kernel: tf.Tensor
+        ) -> tuple[tf.Tensor, Memory]:
             h, c = memory
-            h, c = lstm_cell(gates[:, None] + self._state_to_state(h), c)
+            h, c = lstm_cell(gates[:, None] + self._state_to_state(h, kernel), c)
             return h[:, 0], (h, c)
 
-        h = scan(step, self.initial_memory(batch_size, width), gates)
+        kernel = self.effective_kernel("state")
+        h = scan(step, self.initial_memory(batch_size, width), gates, kernel)
         return tf.transpose(h, [1, 0, 2, 3])
 
     # ------------------------------------------------------------------ pixel by pixel
@@ -118,7 +121,7 @@ class RowLSTM(ComputedKernel, Configurable, keras.Layer):
 
     def begin_row(self, memory: Memory) -> tf.Tensor:
         h, c = memory
-        return tf.concat([self._state_to_state(h), c], axis=-1)
+        return tf.concat([self._state_to_state(h, self.effective_kernel("state")), c], axis=-1)
 
     def initial_state(self, batch_size: Any) -> tf.Tensor:
         """The input at the columns to the left of the image: zeros."""
