@@ -8,6 +8,7 @@ from typing import Any
 
 from tfgen.data import augment
 from tfgen.data.arrays import load_npz
+from tfgen.data.audio import load_audio_folder
 from tfgen.data.embedded import load_digits, load_table
 from tfgen.data.image_files import load_image_folder, load_image_patches
 from tfgen.data.splits import DataInfo, DataSplits, Split
@@ -20,6 +21,7 @@ from tfgen.data.validate import validate
 __all__ = ["DataInfo", "DataSplits", "Split", "augment", "load", "names"]
 
 _LOADERS: Mapping[str, Callable[..., DataSplits]] = {
+    "audio_folder": load_audio_folder,
     "csv": load_csv,
     "digits": load_digits,
     "image_folder": load_image_folder,
@@ -46,7 +48,8 @@ def load(name: str, labels: bool = False, **options: Any) -> DataSplits:
 
     Args:
         name: one of `names()`, or the name of a set in TensorFlow Datasets. The user's own data are
-            `image_folder`, `image_patches`, `npz`, `csv` and `parquet` with the option `path`.
+            `audio_folder`, `image_folder`, `image_patches`, `npz`, `csv` and `parquet` with the
+            option `path`.
         labels: whether the sets have class labels `y`, or `y` is None.
         **options: the loader's own, see the `load_<name>` functions of this package, and
             `tfgen.data.tfds.load_tfds` for TensorFlow Datasets.

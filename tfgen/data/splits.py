@@ -25,6 +25,7 @@ class DataInfo:
             expected negative log-likelihood can be lower.
         train_num_levels: levels of `train.x`. It differs from `num_levels` only for
             `binarize="dynamic"`, where the training step draws binary pixels from grey levels.
+        sample_rate_hz: of audio; None for other data.
     """
 
     name: str
@@ -34,6 +35,7 @@ class DataInfo:
     preprocessing: tuple[str, ...] = ()
     entropy: float | None = None
     train_num_levels: int | None = None
+    sample_rate_hz: int | None = None
 
     def __post_init__(self) -> None:
         if self.train_num_levels is None:

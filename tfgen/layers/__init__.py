@@ -1,6 +1,7 @@
 """Layers that networks of several models are made of."""
 
 from tfgen.layers import nets
+from tfgen.layers.causal_conv1d import CausalConv1D
 from tfgen.layers.diagonal_lstm import DiagonalBiLSTM
 from tfgen.layers.masked_conv import MaskedConv2D, causal_mask, channel_groups
 from tfgen.layers.masked_dense import IncrementalPass, MaskedDense, MaskedMLP
@@ -11,6 +12,7 @@ from tfgen.layers.weight_norm import WeightNorm, WeightNormConv2D, WeightNormDen
 
 __all__ = [
     "MLP",
+    "CausalConv1D",
     "ConvDecoder",
     "ConvEncoder",
     "DiagonalBiLSTM",
