@@ -1,5 +1,6 @@
 """Stateless seeds: every random number is a function of an int32[2] seed."""
 
+import math
 from typing import Any
 
 import keras
@@ -46,3 +47,10 @@ def uniform(shape: Any, seed: tf.Tensor, dtype: Any = "float32") -> tf.Tensor:
     )
     bits = tf.bitwise.right_shift(bits, tf.constant(num_bits - precision, integers))
     return tf.cast(bits, dtype) * tf.cast(2.0**-precision, dtype)
+
+
+def normal(shape: Any, seed: tf.Tensor, dtype: Any = "float32") -> tf.Tensor:
+    """N(0, 1) from `uniform`, the same numbers eagerly, in a graph and under XLA (Box-Muller)."""
+    radius_seed, angle_seed = split(seed)
+    u, angle = uniform(shape, radius_seed, dtype), uniform(shape, angle_seed, dtype)
+    return tf.sqrt(-2.0 * tf.math.log1p(-u)) * tf.cos(2.0 * math.pi * angle)

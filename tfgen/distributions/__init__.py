@@ -6,6 +6,7 @@ from tfgen.distributions.likelihood import (
     Categorical,
     DiscretizedLogisticMixture,
     Gaussian,
+    GaussianMixture,
     Likelihood,
 )
 
@@ -14,6 +15,7 @@ __all__ = [
     "Categorical",
     "DiscretizedLogisticMixture",
     "Gaussian",
+    "GaussianMixture",
     "Likelihood",
     "MixtureOfDiscretizedLogistics",
 ]

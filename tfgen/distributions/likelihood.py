@@ -9,7 +9,11 @@ import tensorflow_probability as tfp
 from tfgen import seeds
 from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.configurable import Configurable
-from tfgen.distributions.discretized_logistic_mixture import MixtureOfDiscretizedLogistics
+from tfgen.distributions.discretized_logistic_mixture import (
+    MAXIMUM_LOG_SCALE,
+    MINIMUM_LOG_SCALE,
+    MixtureOfDiscretizedLogistics,
+)
 
 tfd = tfp.distributions
 
@@ -49,9 +53,13 @@ class Likelihood(Configurable):
         """
         raise NotImplementedError
 
-    def draw(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """A sample of `self(parameters)`."""
-        return self(parameters).sample(seed=seed)
+    def draw(self, parameters: tf.Tensor, seed: tf.Tensor, temperature: Any = 1.0) -> tf.Tensor:
+        """A sample of `self(tempered(parameters, temperature))`."""
+        return self(self.tempered(parameters, temperature)).sample(seed=seed)
+
+    def tempered(self, parameters: tf.Tensor, temperature: Any) -> tf.Tensor:
+        """Parameters of a distribution that is narrower for a temperature below 1, wider above."""
+        raise NotImplementedError
 
     def normalize(self, x: tf.Tensor, dtype: Any = "float32") -> tf.Tensor:
         """Data as a network's input: integer levels on [-1, 1], real data as they are."""
@@ -75,8 +83,12 @@ class Bernoulli(Likelihood):
         mean = np.clip(x.mean(axis=0), 0.001, 0.999)
         return (np.log(mean) - np.log1p(-mean))[..., None]
 
-    def draw(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        logits = parameters[..., 0]
+    def tempered(self, parameters: tf.Tensor, temperature: Any) -> tf.Tensor:
+        """Of p(x)^(1/T), normalised."""
+        return parameters / temperature
+
+    def draw(self, parameters: tf.Tensor, seed: tf.Tensor, temperature: Any = 1.0) -> tf.Tensor:
+        logits = self.tempered(parameters, temperature)[..., 0]
         u = seeds.uniform(tf.shape(logits), seed, logits.dtype)
         return tf.cast(u < tf.sigmoid(logits), logits.dtype)
 
@@ -103,7 +115,12 @@ class Categorical(Likelihood):
         counts = (x[..., None] == np.arange(self.num_levels)).sum(axis=0)
         return np.log((counts + 1.0) / (len(x) + self.num_levels))
 
-    def draw(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def tempered(self, parameters: tf.Tensor, temperature: Any) -> tf.Tensor:
+        """Of p(x)^(1/T), normalised."""
+        return parameters / temperature
+
+    def draw(self, parameters: tf.Tensor, seed: tf.Tensor, temperature: Any = 1.0) -> tf.Tensor:
+        parameters = self.tempered(parameters, temperature)
         # Inverse of the distribution function: one uniform number a value.
         cumulative = tf.cumsum(tf.nn.softmax(parameters), axis=-1)[..., :-1]
         u = seeds.uniform(tf.shape(parameters)[:-1], seed, parameters.dtype)[..., None]
@@ -140,11 +157,74 @@ class Gaussian(Likelihood):
         mean, log_scale = tf.unstack(parameters, axis=-1)
         return tfd.Normal(mean, tf.sqrt(self.minimum_scale**2 + tf.exp(2.0 * log_scale)))
 
+    def draw(self, parameters: tf.Tensor, seed: tf.Tensor, temperature: Any = 1.0) -> tf.Tensor:
+        """With T times the standard deviation."""
+        values = self(parameters)
+        noise = seeds.normal(tf.shape(values.loc), seed, values.dtype)
+        return values.loc + temperature * values.scale * noise
+
     def fit(self, x: np.ndarray) -> np.ndarray:
         mean, scale = x.mean(axis=0), x.std(axis=0)
         if self.constant_is_shared:
             scale = np.full_like(scale, np.sqrt(np.mean(scale**2)))
         return np.stack([mean, np.log(np.maximum(scale, self.minimum_scale))], axis=-1)
+
+
+class GaussianMixture(Likelihood):
+    """x real; each value a mixture of M Gaussians with weights, means and variances of its own.
+
+        p(x) = sum_m softmax(logits)_m N(x; mean_m, variance_m)
+
+    The parameters are M logits, M means and M numbers r, with variance = minimum_scale^2 + exp(2 r)
+    and r clipped to at most 20, so that float32 holds the variance and its inverse.
+
+    Args:
+        num_mixtures: M.
+        minimum_scale: floor of the standard deviations, in units of the data.
+    """
+
+    def __init__(self, num_mixtures: int = 10, minimum_scale: float = 1e-3):
+        check_integer("num_mixtures", num_mixtures, minimum=1)
+        check_argument(minimum_scale > 0, "minimum_scale", "positive", minimum_scale)
+        self.num_mixtures = num_mixtures
+        self.minimum_scale = minimum_scale
+
+    def parameters_shape(self, channels: int) -> tuple[int, ...]:
+        return (channels, 3 * self.num_mixtures)
+
+    def _split(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Logits, means and standard deviations."""
+        logits, mean, log_scale = tf.split(parameters, 3, axis=-1)
+        variance = tf.exp(2.0 * tf.minimum(log_scale, MAXIMUM_LOG_SCALE))
+        return logits, mean, tf.sqrt(self.minimum_scale**2 + variance)
+
+    def __call__(self, parameters: tf.Tensor) -> tfd.Distribution:
+        logits, mean, scale = self._split(parameters)
+        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), tfd.Normal(mean, scale))
+
+    def draw(self, parameters: tf.Tensor, seed: tf.Tensor, temperature: Any = 1.0) -> tf.Tensor:
+        """With the weights to the power of 1/T, normalised, and T times the scales."""
+        logits, mean, scale = self._split(parameters)
+        component_seed, value_seed = seeds.split(seed)
+        shape = tf.shape(logits)[:-1]
+        # Inverse of the distribution function: one uniform number for the component.
+        cumulative = tf.cumsum(tf.nn.softmax(logits / temperature), axis=-1)[..., :-1]
+        u = seeds.uniform(shape, component_seed, logits.dtype)[..., None]
+        component = tf.reduce_sum(tf.cast(u >= cumulative, tf.int32), axis=-1)
+        chosen = tf.one_hot(component, self.num_mixtures, dtype=logits.dtype)
+        mean, scale = (tf.reduce_sum(chosen * values, axis=-1) for values in (mean, scale))
+        return mean + temperature * scale * seeds.normal(shape, value_seed, logits.dtype)
+
+    def fit(self, x: np.ndarray) -> np.ndarray:
+        # Components spread over the quantiles of the values; their weights are learned.
+        mixtures = self.num_mixtures
+        ranks = (np.arange(mixtures) + 0.5) / mixtures
+        mean = np.moveaxis(np.quantile(x, ranks, axis=0), 0, -1)
+        scale = np.maximum(x.std(axis=0), self.minimum_scale)[..., None]
+        if mixtures > 1:
+            scale = np.maximum(scale / 2.0, self.minimum_scale)
+        log_scale = np.broadcast_to(np.log(scale), mean.shape)
+        return np.concatenate([np.zeros_like(mean), mean, log_scale], axis=-1)
 
 
 class DiscretizedLogisticMixture(Likelihood):
@@ -176,12 +256,26 @@ class DiscretizedLogisticMixture(Likelihood):
             channels += 1
         return channels
 
-    def __call__(self, parameters: tf.Tensor) -> tfd.Distribution:
+    def _split(self, parameters: tf.Tensor) -> list[tf.Tensor]:
+        """Logits, means, log scales and coefficients."""
         mixtures = self.num_mixtures
         channels = self._num_channels(parameters.shape[-1])
         pairs = channels * (channels - 1) // 2
         sizes = [mixtures, mixtures * channels, mixtures * channels, mixtures * pairs]
-        logits, loc, log_scale, coefficients = tf.split(parameters, sizes, axis=-1)
+        return tf.split(parameters, sizes, axis=-1)
+
+    def tempered(self, parameters: tf.Tensor, temperature: Any) -> tf.Tensor:
+        """Of the weights pi^(1/T), normalised, and of T times the scales of the logistics."""
+        logits, loc, log_scale, coefficients = self._split(parameters)
+        # The floor first: T scales what the distribution uses.
+        log_scale = tf.maximum(log_scale, MINIMUM_LOG_SCALE) + tf.math.log(temperature)
+        return tf.concat([logits / temperature, loc, log_scale, coefficients], axis=-1)
+
+    def __call__(self, parameters: tf.Tensor) -> tfd.Distribution:
+        mixtures = self.num_mixtures
+        channels = self._num_channels(parameters.shape[-1])
+        pairs = channels * (channels - 1) // 2
+        logits, loc, log_scale, coefficients = self._split(parameters)
 
         def by_component(values: tf.Tensor, size: int) -> tf.Tensor:
             return tf.reshape(values, [*_shape(parameters)[:-1], mixtures, size])
