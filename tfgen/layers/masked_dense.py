@@ -23,7 +23,9 @@ def input_degrees(num_values: int, order: str = "natural", seed: Any = 0) -> np.
     if order == "natural":
         return degrees
     # RandomState's numbers are the same in every version of NumPy: a saved model keeps its masks.
-    return degrees[::-1] if order == "reversed" else np.random.RandomState(seed).permutation(degrees)
+    return (
+        degrees[::-1] if order == "reversed" else np.random.RandomState(seed).permutation(degrees)
+    )
 
 
 def hidden_degrees(
@@ -186,6 +188,15 @@ class MaskedMLP(Configurable, keras.Layer):
         """Of the values `[D]`, then of each hidden layer `[H_l]`."""
         return [tf.gather(table, mask_index) for table in self._degrees]
 
+    def order(self, mask_index: Any = 0) -> tf.Tensor:
+        """Which value stands at each place of the order, `[D]`."""
+        return self._sorting(0, mask_index)
+
+    def _sorting(self, layer: int, mask_index: Any) -> tf.Tensor:
+        """The units of a layer (0: the values) by increasing degree."""
+        sorting = np.argsort(self._degrees[layer], axis=1, kind="stable").astype("int32")
+        return tf.gather(sorting, mask_index)
+
     def call(
         self,
         x: tf.Tensor,
@@ -238,13 +249,9 @@ class IncrementalPass:
 
     def __init__(self, network: MaskedMLP, condition: tf.Tensor | None, mask_index: Any = 0):
         self.num_values, self.dtype = network.num_values, network.compute_dtype
-        tables = [np.argsort(table, axis=1, kind="stable") for table in network._degrees]
-        sortings = [tf.gather(table.astype("int32"), mask_index) for table in tables]
-        degrees = [
-            tf.gather(table, sorting)
-            for table, sorting in zip(network.degrees(mask_index), sortings, strict=True)
-        ]
-        self.order = sortings[0]  # the value at each place
+        degrees = [tf.sort(of_layer) for of_layer in network.degrees(mask_index)]
+        sortings = [network._sorting(layer, mask_index) for layer in range(len(degrees))]
+        self.order = sortings[0]
 
         def array(variable: Any) -> tf.Tensor:
             return tf.cast(variable.value, self.dtype)

@@ -30,7 +30,11 @@ class MADE(AutoregressiveModel):
         p(x) = 1/N sum_n p_n(x)
 
     each with its own order or connectivity. A training step draws one of the masks for its batch
-    and raises log p_n(x); evaluation averages the probabilities over all N.
+    and raises log p_n(x); evaluation averages the probabilities over all N. A call of `sample`
+    draws one mask for all its samples: these are independent given the mask.
+
+    Sampling and completion follow the order of the mask, not the raster order: `given` values that
+    stand later in it do not reach back. All values together cost about one pass of the network.
 
     Departs from [1]: conditions; integer and real data; a bias from the data. Conditions
     follow [2], and reach the outputs too.
@@ -118,9 +122,7 @@ class MADE(AutoregressiveModel):
     ) -> tf.Tensor:
         """The conditionals' parameters under one mask, `[B, *event_shape, P]`, in one pass."""
         flat = tf.reshape(self.likelihood.normalize(x, self.float_dtype), [-1, self.num_dims])
-        parameters = self.network(
-            flat, condition, mask_index=mask_index, training=self.is_training
-        )
+        parameters = self.network(flat, condition, mask_index=mask_index, training=self.is_training)
         parameters = tf.cast(parameters, self.float_dtype)
         return tf.reshape(parameters, [-1, *self.event_shape, self.network.num_outputs])
 
@@ -155,7 +157,9 @@ class MADE(AutoregressiveModel):
         log_probs = tf.map_fn(under, tf.range(self.num_masks), fn_output_signature=self.float_dtype)
         return tf.reduce_logsumexp(log_probs, axis=0) - math.log(self.num_masks)
 
-    def _drawn_mask(self, seed: tf.Tensor) -> tf.Tensor:
+    def _drawn_mask(self, seed: tf.Tensor) -> Any:
+        if self.num_masks == 1:
+            return 0
         return tf.cast(seeds.uniform([], seed) * self.num_masks, tf.int32)
 
     def initialize(self, x: Any, y: Any = None) -> None:
@@ -179,9 +183,8 @@ class MADE(AutoregressiveModel):
         arguments = self._sampling_arguments(num_samples, y, seed, given, mask, temperature)
         x, keep, condition, seed, temperature = arguments
         mask_index = self._drawn_mask(seed)
-        order = IncrementalPass(self.network, condition, mask_index).order
         x = tf.reshape(x, [-1, self.num_dims])
-        for position in order:
+        for position in self.network.order(mask_index):
             whole = tf.reshape(x, [-1, *self.event_shape])
             parameters = self.parameters(whole, condition, mask_index)
             parameters = tf.reshape(parameters, [-1, self.num_dims, self.network.num_outputs])
