@@ -1,6 +1,7 @@
-"""Draws samples from a run's model: a picture (.png), or an array in data units (.npz, key x).
+"""Draws samples from a run's model: a picture (.png), audio (.wav), or an array (.npz, key x).
 
 python -m apps.sample --workdir=runs/digits --num=64 --seed=0 --out=grid.png
+python -m apps.sample --workdir=runs/speech --num=4 --seconds=3 --out=speech.wav
 """
 
 from absl import flags
@@ -11,7 +12,8 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _NUM = flags.DEFINE_integer("num", 64, "Number of samples.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed; the same seed draws the same samples.")
 _LABEL = flags.DEFINE_integer("label", None, "Class of the samples; all classes in turn without.")
-_OUT = flags.DEFINE_string("out", "samples.png", "File to write, .png or .npz.")
+_SECONDS = flags.DEFINE_float("seconds", None, "Length of audio; that of the data without.")
+_OUT = flags.DEFINE_string("out", "samples.png", "File to write, .png, .wav or .npz.")
 
 
 def main() -> None:
@@ -22,16 +24,25 @@ def main() -> None:
     if _NUM.value < 1:
         raise ValueError(f"--num must be at least 1; received: {_NUM.value}.")
     out = pathlib.Path(_OUT.value)
-    if out.suffix not in (".png", ".npz"):
-        raise ValueError(f"--out must end in .png or .npz; received: {_OUT.value!r}.")
+    if out.suffix not in (".png", ".wav", ".npz"):
+        raise ValueError(f"--out must end in .png, .wav or .npz; received: {_OUT.value!r}.")
 
     import tensorflow as tf
 
     from tfgen.evaluation.pictures import picture
     from tfgen.training.files import write_atomically
-    from tfgen.training.run import load, png, save_array
+    from tfgen.training.run import load, png, read_config, save_array, save_samples
 
     model = load(_WORKDIR.value)
+    sample_rate_hz = read_config(_WORKDIR.value).get("sample_rate_hz")
+    if sample_rate_hz is None and (out.suffix == ".wav" or _SECONDS.value is not None):
+        raise ValueError("--out=*.wav and --seconds must be absent: the run's data are no audio.")
+    if _SECONDS.value is not None:
+        if _SECONDS.value <= 0:
+            raise ValueError(f"--seconds must be positive; received: {_SECONDS.value}.")
+        if not hasattr(model, "at_length"):
+            raise ValueError("--seconds must be absent: the model's samples have one length only.")
+        model = model.at_length(max(1, round(_SECONDS.value * sample_rate_hz)))
     labels = None
     if model.num_classes is not None:
         labels = tf.range(_NUM.value) % model.num_classes if _LABEL.value is None else _LABEL.value
@@ -42,10 +53,14 @@ def main() -> None:
     samples = model.sample(_NUM.value, labels, seed=_SEED.value)
     if out.suffix == ".npz":
         save_array(samples, out)
+    elif out.suffix == ".wav":
+        save_samples(samples, model.num_levels, out, sample_rate_hz)
     else:
         image = picture(samples, model.num_levels)
         if image is None:
-            raise ValueError("--out must end in .npz: samples of this shape have no picture.")
+            raise ValueError(
+                "--out must end in .npz, of audio .wav: samples of this shape have no picture."
+            )
         write_atomically(out, png(image))
     print(out)
 

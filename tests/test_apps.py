@@ -100,7 +100,7 @@ BAD_INVOCATIONS = [
     ("evaluate", ["--workdir=W"], "workdir must be a folder with a run"),
     ("evaluate", [], "--workdir must be given"),
     ("sample", ["--workdir=W", "--num=0"], "--num must be at least 1"),
-    ("sample", ["--workdir=W", "--out=grid.jpeg"], "--out must end in .png or .npz"),
+    ("sample", ["--workdir=W", "--out=grid.jpeg"], "--out must end in .png, .wav or .npz"),
     ("export", [], "--workdir must be given"),
     ("benchmark", [], "--config must be given"),
 ]

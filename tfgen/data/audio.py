@@ -32,7 +32,7 @@ def mu_law_encode(x: Any, num_levels: int = 256) -> np.ndarray:
 def mu_law_decode(classes: Any, num_levels: int = 256) -> np.ndarray:
     """A waveform in [-1, 1] from classes, float64: y = 2 class / mu - 1, with mu = num_levels - 1,
 
-        x = sign(y) ((1 + mu)^|y| - 1) / mu.
+    x = sign(y) ((1 + mu)^|y| - 1) / mu.
     """
     mu = _mu(num_levels)
     y = 2.0 * np.asarray(classes, np.float64) / mu - 1.0

@@ -19,6 +19,7 @@ from tfgen import evaluation
 from tfgen.checks import check_argument, check_one_of
 from tfgen.evaluation.likelihood import Likelihood
 from tfgen.evaluation.pictures import picture, png
+from tfgen.evaluation.sounds import wav
 from tfgen.models.generative_model import GenerativeModel
 from tfgen.training import callbacks
 from tfgen.training.checkpoints import Checkpoints
@@ -36,8 +37,9 @@ def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
     """Trains, evaluates and samples one model; goes on where an interrupted run stopped.
 
     Writes into `workdir`: `config.json` (what was run, in full), `checkpoints/`, `metrics.jsonl`,
-    `tensorboard/`, `results.json`, `samples.png`. Everything that the config asks for is built and
-    checked before the first file is written. A finished run is left as it is.
+    `tensorboard/`, `results.json`, and `samples.png` or, of audio, `samples.wav`. Everything that
+    the config asks for is built and checked before the first file is written. A finished run is
+    left as it is.
 
     Args:
         config: nested mappings, as `configs/common.py` makes them.
@@ -55,7 +57,9 @@ def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
     check_config(config)
     data = load_data(config)
     spec = resolve_model(config, data)
-    resolved = json.loads(json.dumps({**config, "model": spec}))
+    sample_rate_hz = data.info.sample_rate_hz
+    audio = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
+    resolved = json.loads(json.dumps({**config, "model": spec, **audio}))
     _check_same_config(resolved, workdir)
     path = workdir / "results.json"
     if path.exists() and read_json(path).get("completed"):
@@ -94,7 +98,7 @@ def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
     pictures = callbacks.SamplePictures(start, 0, model.sample, writer)
     pictures.set_model(model)
     pictures.write(num_steps, samples)
-    save_samples(samples, model.num_levels, workdir / "samples")
+    save_samples(samples, model.num_levels, workdir / "samples", sample_rate_hz)
     write_json(path, results)
     return results
 
@@ -147,9 +151,18 @@ def evaluate_model(model: GenerativeModel, split: Any, config: Mapping[str, Any]
     return results
 
 
-def save_samples(samples: Any, num_levels: int | None, path: Any) -> pathlib.Path:
-    """Writes `path.png`, or `path.npz` for what has no picture; returns the file's path."""
+def save_samples(
+    samples: Any, num_levels: int | None, path: Any, sample_rate_hz: int | None = None
+) -> pathlib.Path:
+    """Writes `path.png`, or `path.npz` for what has no picture; returns the file's path.
+
+    With a sample rate, the samples are audio, mu-law classes `[N, T]`, and it writes `path.wav`.
+    """
     path = pathlib.Path(path)
+    if sample_rate_hz is not None and num_levels is not None:
+        path = path.with_suffix(".wav")
+        write_atomically(path, wav(samples, num_levels, sample_rate_hz))
+        return path
     image = picture(samples, num_levels)
     if image is None:
         return save_array(samples, path.with_suffix(".npz"))
