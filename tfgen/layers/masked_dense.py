@@ -81,7 +81,7 @@ class MaskedDense(Configurable, keras.Layer):
         self.kernel = self.add_weight(
             name="kernel", shape=(x_shape[-1], self.units), initializer=self.kernel_initializer
         )
-        self.bias = None
+        self.bias: Any = None
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
 
@@ -205,7 +205,8 @@ class MaskedMLP(Configurable, keras.Layer):
         training: bool = False,
     ) -> tf.Tensor:
         h = self.activations(x, condition, mask_index, training)[-1]
-        values, *_, last = self.degrees(mask_index)
+        degrees = self.degrees(mask_index)
+        values, last = degrees[0], degrees[-1]
         of_outputs = tf.repeat(values, self.num_outputs)
         y = self.outputs(h, last[:, None] < of_outputs)
         if self.direct is not None:

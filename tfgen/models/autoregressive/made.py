@@ -74,7 +74,7 @@ class MADE(AutoregressiveModel):
         order: str = "natural",
         degrees: str = "sequential",
         num_masks: int = 1,
-        direct: bool = True,
+        direct: bool = False,
         dropout: float = 0.0,
         kernel_initializer: Any = "he_normal",
         mask_seed: int = 0,
