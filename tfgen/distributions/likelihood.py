@@ -216,14 +216,12 @@ class GaussianMixture(Likelihood):
         return mean + temperature * scale * seeds.normal(shape, value_seed, logits.dtype)
 
     def fit(self, x: np.ndarray) -> np.ndarray:
-        # Components spread over the quantiles of the values; their weights are learned.
-        mixtures = self.num_mixtures
-        ranks = (np.arange(mixtures) + 0.5) / mixtures
-        mean = np.moveaxis(np.quantile(x, ranks, axis=0), 0, -1)
-        scale = np.maximum(x.std(axis=0), self.minimum_scale)[..., None]
-        if mixtures > 1:
-            scale = np.maximum(scale / 2.0, self.minimum_scale)
-        log_scale = np.broadcast_to(np.log(scale), mean.shape)
+        # Each component at the mean of as many values, in their order; one is a Gaussian's fit.
+        enough = np.repeat(x, -(-self.num_mixtures // len(x)), axis=0)
+        slices = np.array_split(np.sort(enough, axis=0), self.num_mixtures)
+        mean = np.stack([values.mean(axis=0) for values in slices], axis=-1)
+        scale = x.std(axis=0)[..., None] / min(self.num_mixtures, 2)
+        log_scale = np.broadcast_to(np.log(np.maximum(scale, self.minimum_scale)), mean.shape)
         return np.concatenate([np.zeros_like(mean), mean, log_scale], axis=-1)
 
 
