@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.configurable import Configurable
+from tfgen.layers.causal import CausalConv2D
 
 MASK_TYPES = ("A", "B")
 
@@ -44,7 +45,7 @@ def causal_mask(
     return mask
 
 
-class MaskedConv2D(Configurable, keras.Layer):
+class MaskedConv2D(CausalConv2D, Configurable, keras.Layer):
     """Two-dimensional convolution masked to the causal order of pixels and colours [1].
 
     `[B, H, W, in_channels] -> [B, H, W, filters]`, zero padding. The output at (row, column, group
@@ -55,6 +56,7 @@ class MaskedConv2D(Configurable, keras.Layer):
     The mask multiplies the kernel inside `call`: nothing that is ever assigned to the kernel
     (an optimizer's step, an average, a checkpoint) can open a masked path. The kernel's rows below
     the centre are not stored at all; the layer costs what its live half costs.
+    `CausalConv2D` says how it runs row by row and pixel by pixel.
 
     Channels belong to groups in contiguous, as equal as possible runs (`channel_groups`); [1] uses
     equal groups without saying in which order.
@@ -66,6 +68,8 @@ class MaskedConv2D(Configurable, keras.Layer):
         num_groups: number of colours.
         use_bias: whether to add a bias.
         kernel_initializer: of the stored half of the kernel.
+        rows_above: how many rows above the own one it sees, all that the kernel has by default; 0
+            makes the horizontal convolution of a Gated PixelCNN.
 
     Raises:
         ValueError: an argument outside its range; fewer channels than groups.
@@ -82,11 +86,16 @@ class MaskedConv2D(Configurable, keras.Layer):
         num_groups: int = 1,
         use_bias: bool = True,
         kernel_initializer: Any = "he_normal",
+        rows_above: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         check_integer("filters", filters, minimum=1)
         causal_mask(kernel_size, mask_type, num_groups, filters, num_groups)  # checks them all
+        self.rows_above = kernel_size // 2 if rows_above is None else rows_above
+        inside = 0 <= self.rows_above <= kernel_size // 2
+        check_argument(inside, "rows_above", f"0 to {kernel_size // 2}", rows_above)
+        self.columns_left = kernel_size // 2
         self.filters = filters
         self.kernel_size = kernel_size
         self.mask_type = mask_type
@@ -95,9 +104,10 @@ class MaskedConv2D(Configurable, keras.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: Any) -> None:
+        self.num_channels = input_shape[-1]
         mask = causal_mask(
             self.kernel_size, self.mask_type, input_shape[-1], self.filters, self.num_groups
-        )
+        )[self.kernel_size // 2 - self.rows_above :]
         self.kernel = self.add_weight(
             name="kernel", shape=mask.shape, initializer=self.kernel_initializer
         )
@@ -106,14 +116,6 @@ class MaskedConv2D(Configurable, keras.Layer):
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
         self.mask = None if mask.all() else mask
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        kernel = tf.convert_to_tensor(self.kernel)
-        if self.mask is not None:
-            kernel *= tf.cast(self.mask, kernel.dtype)
-        radius = self.kernel_size // 2
-        if radius:
-            padding = [[0, 0], [radius, 0], [radius, radius], [0, 0]]
-            x = tf.nn.conv2d(x, kernel, strides=1, padding=padding)
-        else:  # a matrix product: XLA's 1x1 convolution on a CPU takes twice as long
-            x = tf.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
-        return x if self.bias is None else x + tf.cast(self.bias, x.dtype)
+    def _compute_kernel(self) -> tf.Tensor:
+        kernel = tf.cast(tf.convert_to_tensor(self.kernel), self.compute_dtype)
+        return kernel if self.mask is None else kernel * tf.cast(self.mask, kernel.dtype)

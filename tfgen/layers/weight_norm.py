@@ -1,21 +1,44 @@
 """Dense and convolutional layers whose kernels are split into length and direction."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfgen.checks import check_argument, check_integer
+from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.configurable import Configurable
+from tfgen.layers.causal import CausalConv2D, ComputedKernel
+
+SMALLEST_VARIANCE = 1e-10
 
 
-class WeightNorm(Configurable, keras.Layer):
+@contextlib.contextmanager
+def data_dependent_initialization(owner: keras.Layer) -> Iterator[None]:
+    """Inside, each weight-normalised part of `owner` sets its length and bias at its first call.
+
+    From the mean m and the standard deviation s of its output over the batch, for each unit:
+    g <- g gain / s and b <- (b - m) gain / s, so that the output has mean 0 and standard deviation
+    `gain`; what it passes on is computed with the new values. For one eager pass [1, section 3].
+    """
+    layers = [part for part in owner._flatten_layers() if isinstance(part, WeightNorm)]
+    for layer in layers:
+        layer.initializes = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.initializes = False
+
+
+class WeightNorm(ComputedKernel, Configurable, keras.Layer):
     """Linear layer with kernel W = g V / ||V||, one length g for each output unit, and a bias.
 
     The kernel is computed in float32 (float64 under that policy) and then cast, so that 16-bit
     policies do not round the norm. With `gain` = 1 an output has the mean square of the inputs. The
-    lengths start at `gain`, not at a data-dependent value as in [1]; 0 makes the layer start as
-    zero.
+    lengths start at `gain`; 0 makes the layer start as zero. `data_dependent_initialization` sets
+    them from a batch, as in [1].
 
     [1] Salimans, Kingma. Weight normalization: a simple reparameterization to accelerate training
         of deep neural networks. NeurIPS 2016. arXiv:1602.07868
@@ -26,6 +49,7 @@ class WeightNorm(Configurable, keras.Layer):
         check_integer("units", units, minimum=1)
         self.units = units
         self.gain = gain
+        self.initializes = False
 
     def _kernel_shape(self, num_inputs: int) -> tuple[int, ...]:
         raise NotImplementedError
@@ -55,8 +79,24 @@ class WeightNorm(Configurable, keras.Layer):
         axes = list(range(direction.shape.rank - 1))
         return self.length * tf.math.l2_normalize(direction, axes)
 
+    def _compute_kernel(self) -> tf.Tensor:
+        return tf.cast(self.kernel, self.compute_dtype)
+
     def call(self, x: Any) -> tf.Tensor:
-        return self._linear(x, tf.cast(self.kernel, self.compute_dtype)) + self.bias
+        if self.initializes:
+            self._initialize(self._output(x))
+        return self._output(x)
+
+    def _output(self, x: tf.Tensor) -> tf.Tensor:
+        return self._linear(x, self.effective_kernel()) + tf.cast(self.bias, self.compute_dtype)
+
+    def _initialize(self, y: tf.Tensor) -> None:
+        y = tf.cast(y, self.length.dtype)
+        mean, variance = tf.nn.moments(y, axes=list(range(y.shape.rank - 1)))
+        scale = self.gain * tf.math.rsqrt(variance + SMALLEST_VARIANCE)
+        self.length.assign(self.length * scale)
+        self.bias.assign((self.bias - mean) * scale)
+        self.initializes = False
 
 
 class WeightNormDense(WeightNorm):
@@ -66,7 +106,7 @@ class WeightNormDense(WeightNorm):
         return (num_inputs, self.units)
 
     def _linear(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(x, kernel)
+        return tf.tensordot(x, kernel, 1)  # not matmul, which repeats the kernel for each row
 
 
 class WeightNormConv2D(WeightNorm):
@@ -83,3 +123,98 @@ class WeightNormConv2D(WeightNorm):
 
     def _linear(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(x, kernel, strides=1, padding="SAME")
+
+
+class ShiftedConv2D(CausalConv2D, WeightNorm):
+    """Weight-normalised convolution whose kernel reaches up and to the left [1].
+
+    `[B, H, W, C] -> [B, H / strides, W / strides, units]`. A kernel of n rows sees its own row and
+    n - 1 above. Of its m columns, `columns_left` are to the left of its own: (m - 1) / 2 make the
+    down-shifted convolution of [1], m - 1 the one shifted down and right.
+
+    [1] Salimans, Karpathy, Chen, Kingma. PixelCNN++: improving the PixelCNN with discretized
+        logistic mixture likelihood and other modifications. ICLR 2017. arXiv:1701.05517
+    """
+
+    def __init__(
+        self,
+        units: int,
+        kernel_size: tuple[int, int],
+        columns_left: int,
+        strides: int = 1,
+        gain: float = 1.0,
+        **kwargs: Any,
+    ):
+        super().__init__(units, gain, **kwargs)
+        rows, columns = kernel_size
+        check_integer("kernel_size[0]", rows, minimum=1)
+        check_integer("kernel_size[1]", columns, minimum=1)
+        check_integer("strides", strides, minimum=1)
+        inside = 0 <= columns_left < columns
+        check_argument(inside, "columns_left", f"0 to {columns - 1}", columns_left)
+        self.kernel_size = (rows, columns)
+        self.rows_above = rows - 1
+        self.columns_left = columns_left
+        self.strides = strides
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.num_channels = input_shape[-1]
+
+    def _kernel_shape(self, num_inputs: int) -> tuple[int, ...]:
+        return (*self.kernel_size, num_inputs, self.units)
+
+    def _output(self, x: tf.Tensor) -> tf.Tensor:
+        return CausalConv2D.call(self, x)
+
+    call = WeightNorm.call
+
+
+class ShiftedConv2DTranspose(WeightNorm):
+    """Weight-normalised transposed convolution, strides 2, that keeps the order of pixels [1].
+
+    `[B, H, W, C] -> [B, 2 H, 2 W, units]`. A kernel of 2 rows and 2 columns spreads each pixel over
+    its own 2x2 block. One of 2 rows and 3 columns spreads it half a block further to the left: a
+    block comes from its pixel and the pixel to the right, so this is for networks that see whole
+    rows.
+
+    [1] Salimans, Karpathy, Chen, Kingma. PixelCNN++: improving the PixelCNN with discretized
+        logistic mixture likelihood and other modifications. ICLR 2017. arXiv:1701.05517
+    """
+
+    def __init__(self, units: int, kernel_size: tuple[int, int] = (2, 2), **kwargs: Any):
+        super().__init__(units, **kwargs)
+        check_one_of("kernel_size", tuple(kernel_size), ((2, 2), (2, 3)))
+        self.kernel_size = tuple(kernel_size)
+
+    def _kernel_shape(self, num_inputs: int) -> tuple[int, ...]:
+        return (*self.kernel_size, num_inputs, self.units)
+
+    def _kernel_parts(self) -> dict[str, tf.Tensor]:
+        # As one matrix product from the pixels that a block of 2x2 comes from.
+        kernel = self._compute_kernel()
+        _, columns, channels, units = kernel.shape
+        if (
+            columns == 3
+        ):  # left and right column of a block, from its pixel and the one to the right
+            nothing = tf.zeros_like(kernel[:, 0])
+            own = tf.stack([kernel[:, 1], kernel[:, 2]], axis=1)
+            right = tf.stack([nothing, kernel[:, 0]], axis=1)
+            kernel = tf.concat([own, right], axis=2)
+            channels *= 2
+        block = tf.reshape(tf.transpose(kernel, [2, 0, 1, 3]), [channels, 4 * units])
+        return {"whole": block}
+
+    def blocks(self, x: tf.Tensor) -> tf.Tensor:
+        """`[B, H, W, C] -> [B, H, W, 2, 2, units]`."""
+        x = tf.cast(x, self.compute_dtype)
+        if self.kernel_size[1] == 3:
+            right = tf.pad(x[:, :, 1:], [[0, 0], [0, 0], [0, 1], [0, 0]])
+            x = tf.concat([x, right], axis=-1)
+        y = tf.einsum("bhwc,cd->bhwd", x, self.effective_kernel())
+        y = tf.reshape(y, [tf.shape(y)[0], *y.shape[1:3], 2, 2, self.units])
+        return y + tf.cast(self.bias, y.dtype)
+
+    def _output(self, x: tf.Tensor) -> tf.Tensor:
+        y = tf.transpose(self.blocks(x), [0, 1, 3, 2, 4, 5])
+        return tf.reshape(y, [tf.shape(y)[0], 2 * y.shape[1], 2 * y.shape[3], self.units])

@@ -2,7 +2,11 @@
 
 from tfgen.models.autoregressive.base import AutoregressiveModel
 from tfgen.models.autoregressive.made import MADE
+from tfgen.models.autoregressive.gated_pixelcnn import GatedPixelCNN
 from tfgen.models.autoregressive.pixelcnn import PixelCNN
+from tfgen.models.autoregressive.pixelcnn_pp import PixelCNNPP
+from tfgen.models.autoregressive.pixelrnn import PixelRNN
+from tfgen.models.autoregressive.wavenet import WaveNet
 from tfgen.models.flow.base import Flow
 from tfgen.models.flow.realnvp import RealNVP
 from tfgen.models.generative_model import GenerativeModel
@@ -14,9 +18,13 @@ __all__ = [
     "VAE",
     "AutoregressiveModel",
     "Flow",
+    "GatedPixelCNN",
     "GenerativeModel",
     "LatentVariableModel",
     "PixelCNN",
+    "PixelCNNPP",
+    "PixelRNN",
     "RealNVP",
     "Terms",
+    "WaveNet",
 ]

@@ -7,8 +7,8 @@ import keras
 import tensorflow as tf
 
 from tfgen.checks import check_argument, check_integer
-from tfgen.configurable import Configurable
 from tfgen.distributions import Bernoulli, Categorical
+from tfgen.layers.causal import Block
 from tfgen.layers.masked_conv import MaskedConv2D
 from tfgen.models.autoregressive.base import AutoregressiveModel
 
@@ -16,7 +16,7 @@ FIRST_KERNEL_SIZE = 7
 BLOCK_KERNEL_SIZE = 3
 
 
-class ResidualBlock(Configurable, keras.Layer):
+class ResidualBlock(Block):
     """x + conv1x1(relu(conv3x3(relu(conv1x1(relu(x)))))), all mask B, widths 2h, h, h, 2h [1].
 
     `shift` `[B, h]`, made from a condition, is added to the 3x3 convolution's output.
@@ -30,9 +30,9 @@ class ResidualBlock(Configurable, keras.Layer):
         self.expand = MaskedConv2D(2 * filters, 1, "B", num_groups)
 
     def call(
-        self, x: tf.Tensor, shift: tf.Tensor | None = None, training: bool = False
+        self, x: tf.Tensor, shift: tf.Tensor | None = None, *, run: Any, training: bool = False
     ) -> tf.Tensor:
-        h = self.spatial(tf.nn.relu(self.reduce(tf.nn.relu(x))))
+        h = run(self.spatial, tf.nn.relu(self.reduce(tf.nn.relu(x))))
         if shift is not None:
             h += shift[:, None, None]
         h = self.dropout(tf.nn.relu(h), training=training)
@@ -109,39 +109,26 @@ class PixelCNN(AutoregressiveModel):
             MaskedConv2D(outputs[0] * outputs[1], 1, "B", colours, kernel_initializer="zeros"),
         ]
         self.outputs_shape = outputs
-        # How many rows up, and columns to each side, a pixel's conditional reaches.
-        self.reach = FIRST_KERNEL_SIZE // 2 + num_blocks * (BLOCK_KERNEL_SIZE // 2)
 
-    def parameters(self, x: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
-        return self._head(self._features(x, condition))
+    def conditioning(self, condition: tf.Tensor | None) -> list[tf.Tensor | None]:
+        """What each layer's bias gains, `[B, width]`."""
+        if condition is None:
+            return [None] * (1 + len(self.blocks))
+        return [shift(condition) for shift in self.shifts]
 
-    def parameters_at(
-        self, x: tf.Tensor, condition: tf.Tensor | None, position: tf.Tensor
+    def columns(
+        self, x: tf.Tensor, contexts: Any, conditioning: list[tf.Tensor | None], run: Any
     ) -> tf.Tensor:
-        # Only the window that the position can depend on. Where the window ends inside the image,
-        # its border differs from the full pass, but nothing of that reaches the position.
-        height, width, colours = self.event_shape
-        pixel, colour = position // colours, position % colours
-        row, column = pixel // width, pixel % width
-        num_rows, num_columns = min(height, self.reach + 1), min(width, 2 * self.reach + 1)
-        top = tf.maximum(row - self.reach, 0)
-        left = tf.clip_by_value(column - self.reach, 0, width - num_columns)
-        window = tf.slice(x, [0, top, left, 0], [tf.shape(x)[0], num_rows, num_columns, colours])
-        features = self._features(window, condition)
-        features = tf.gather(tf.gather(features, row - top, axis=1), column - left, axis=1)
-        return tf.gather(self._head(features[:, None, None])[:, 0, 0], colour, axis=1)
-
-    def _features(self, x: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
-        h = self.first(self.likelihood.normalize(x, self.float_dtype))
-        shifts = [shift(condition) for shift in self.shifts]
-        if shifts:
-            h += shifts.pop(0)[:, None, None]
-        for block, shift in zip(self.blocks, shifts or [None] * len(self.blocks), strict=True):
-            h = block(h, shift, training=self.is_training)
-        return h
-
-    def _head(self, features: tf.Tensor) -> tf.Tensor:
+        h = run.input(self._first, x)
+        first, *others = conditioning
+        if first is not None:
+            h += first[:, None, None]
+        for block, shift in zip(self.blocks, others, strict=True):
+            h = block(h, shift, run=run, training=self.is_training)
         for layer in self.top:
-            features = layer(tf.nn.relu(features))
-        shape = [tf.shape(features)[0], *features.shape[1:3], *self.outputs_shape]
-        return tf.reshape(tf.cast(features, self.float_dtype), shape)
+            h = layer(tf.nn.relu(h))
+        shape = [tf.shape(h)[0], *h.shape[1:3], *self.outputs_shape]
+        return tf.reshape(tf.cast(h, self.float_dtype), shape)
+
+    def _first(self, run: Any, x: tf.Tensor) -> tf.Tensor:
+        return run(self.first, self.likelihood.normalize(x, self.float_dtype))
