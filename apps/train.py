@@ -27,7 +27,9 @@ def main() -> None:
     print(
         f"\n{_CONFIG.value.model.type} on {_CONFIG.value.data.name}, test split\n{table(results)}\n"
     )
-    for name in ("samples.png", "results.json", "metrics.jsonl", "tensorboard", "checkpoints"):
+    audio = _CONFIG.value.data.name == "audio_folder"
+    samples = "samples.wav" if audio else "samples.png"
+    for name in (samples, "results.json", "metrics.jsonl", "tensorboard", "checkpoints"):
         print(f"  {_WORKDIR.value}/{name}")
 
 
