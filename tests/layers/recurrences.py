@@ -82,7 +82,7 @@ def check_steps(layer: Any, x: tf.Tensor) -> None:
 
 def seen_pixels(layer: Any, x: tf.Tensor, num_groups: int = 1) -> np.ndarray:
     """Which (pixel, group of inputs) an output sees, bool `[H * W * G, H * W * G]`."""
-    _, height, width, num_channels = x.shape
+    _, height, width, _ = x.shape
 
     @tf.function
     def jacobian(x: tf.Tensor) -> tf.Tensor:
