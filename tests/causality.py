@@ -1,9 +1,12 @@
-"""The causal Jacobian of an autoregressive model: no leak, and no gap that is not expected."""
+"""What every autoregressive network owes: its causal Jacobian, a sampler equal to the oracle."""
 
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tfgen.layers.causal import fixed_kernels
+from tfgen.models.autoregressive.passes import Raster
 
 
 def dependencies(
@@ -48,3 +51,51 @@ def check_causal(model: Any, expected: np.ndarray | None = None, condition: Any 
     missing, extra = expected & (found == 0), ~expected & (found != 0)
     assert not missing.any(), f"{missing.sum()} not reached: {np.argwhere(missing)[:5]}"
     assert not extra.any(), f"{extra.sum()} reached unexpectedly: {np.argwhere(extra)[:5]}"
+
+
+def stepwise_parameters(model: Any, x: np.ndarray, y: Any = None) -> np.ndarray:
+    """`parameters` of given data, one position after the other by the layers' steps.
+
+    For colours inside a pixel: with those not reached yet at zero.
+    """
+    condition = model.condition(y, len(x))
+    steps = Raster(model, tf.zeros(x.shape, x.dtype), condition)
+    is_line = x.ndim == 2
+    rows = x[:, None] if is_line else x
+    colours = x.shape[-1] if len(model.position_shape) == 3 else 1
+    found = []
+    with fixed_kernels(model):
+        memory = steps.initial_memory()
+        for row in range(rows.shape[1]):
+            line = steps.row(tf.constant(row), memory)
+            state = line.initial_state()
+            for column in range(rows.shape[2]):
+                pixel = line.column(tf.constant(column), state)
+                x_t = x[:, column : column + 1] if is_line else x[:, row, None, column, None]
+                for colour in range(colours):
+                    seen = x_t if is_line else x_t * (np.arange(x.shape[-1]) < colour)
+                    parameters = pixel.parameters(tf.constant(seen.astype(x.dtype)))
+                    parameters = tf.reshape(parameters, [len(x), colours, -1])
+                    found.append(parameters[:, colour].numpy())
+                state = pixel.remember(tf.constant(x_t))
+            memory = line.remember(tf.constant(x if is_line else x[:, row, None]), state)
+    return np.stack(found, axis=1)
+
+
+def check_cached_sampler(model: Any, x: np.ndarray, y: Any = None) -> None:
+    """Step by step, the parameters at every position are those of one pass over the whole data;
+    and the compiled sampler and the plain graph of an export draw what the naive one draws.
+
+    Args:
+        model: an autoregressive model with random weights, none of them zero.
+        x: data, by which each step is conditioned in turn.
+        y: labels.
+    """
+    whole = model.parameters(tf.constant(x), model.condition(y, len(x)))
+    whole = tf.reshape(whole, [len(x), -1, whole.shape[-1]])
+    np.testing.assert_allclose(stepwise_parameters(model, x, y), whole, atol=1e-5, rtol=1e-5)
+    naive = model.sample_naive(len(x), y, seed=3)
+    assert len(np.unique(naive)) > 1
+    np.testing.assert_array_equal(model.sample(len(x), y, seed=3), naive)
+    graph = tf.function(lambda num, seed: model.sample(num, y, seed))
+    np.testing.assert_array_equal(graph(tf.constant(len(x)), tf.constant([0, 3])), naive)

@@ -4,6 +4,7 @@ Against two processes whose every probability is known: a Gaussian autoregressio
 position is one number, and a walk over a line of pixels whose two channels are one event.
 """
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,6 +15,7 @@ from tests.causality import check_causal
 from tests.conformance import check_refusals, check_samples, check_sums_to_one
 from tfgen import seeds
 from tfgen.distributions import Likelihood
+from tfgen.layers.causal import RightShift
 from tfgen.models import AutoregressiveModel
 
 tfd = tfp.distributions
@@ -27,9 +29,22 @@ class UnitNormal(Likelihood):
     def __call__(self, parameters):
         return tfd.Normal(parameters[..., 0], 1.0)
 
-    def draw(self, parameters, seed):
+    def draw(self, parameters, seed, temperature=1.0):
         u = seeds.uniform(tf.shape(parameters)[:-1], seed)
-        return parameters[..., 0] + tfd.Normal(0.0, 1.0).quantile(tf.maximum(u, 1e-7))
+        return parameters[..., 0] + temperature * tfd.Normal(0.0, 1.0).quantile(tf.maximum(u, 1e-7))
+
+
+class Delay(keras.Layer):
+    """y_t = x_{t-1}."""
+
+    def call(self, x):
+        return tf.pad(x[:, :-1], [[0, 0], [1, 0], [0, 0]])
+
+    def initial_state(self, batch_size):
+        return tf.zeros([batch_size, 1, 1])
+
+    def step(self, x_t, state):
+        return state, x_t
 
 
 class GaussianAutoregression(AutoregressiveModel):
@@ -38,10 +53,11 @@ class GaussianAutoregression(AutoregressiveModel):
     def __init__(self, event_shape, **kwargs):
         super().__init__(event_shape, **kwargs)
         self.likelihood = UnitNormal()
+        self.shift = Delay()
 
-    def parameters(self, x, condition):
-        loc = COEFFICIENT * tf.pad(x[:, :-1], [[0, 0], [1, 0]])
-        return (loc if condition is None else loc + condition)[..., None]
+    def columns(self, x, contexts, condition, run):
+        loc = COEFFICIENT * run.input(lambda run, x: run(self.shift, x[..., None]), x)
+        return loc if condition is None else loc + condition[:, None]
 
 
 class PairLikelihood(Likelihood):
@@ -65,7 +81,7 @@ class PairLikelihood(Likelihood):
 
         return Pair()
 
-    def draw(self, parameters, seed):
+    def draw(self, parameters, seed, temperature=1.0):
         u = seeds.uniform(tf.shape(parameters)[:-1], seed)[..., None]
         cumulative = tf.cumsum(self._joint(parameters).probs_parameter(), axis=-1)[..., :-1]
         drawn = tf.reduce_sum(tf.cast(u >= cumulative, tf.int32), axis=-1)
@@ -73,21 +89,20 @@ class PairLikelihood(Likelihood):
 
 
 class PairWalk(AutoregressiveModel):
-    """Pixels of two channels; the logit is the sum of the pixel before, less one."""
+    """Pixels of two channels; the logit is the sum of the pixel to the left, less one."""
 
     def __init__(self, event_shape, **kwargs):
         super().__init__(event_shape, num_levels=3, **kwargs)
         self.likelihood = PairLikelihood()
+        self.shift = RightShift()
 
     @property
     def position_shape(self):
         return self.event_shape[:-1]
 
-    def parameters(self, x, condition):
-        x = tf.cast(x, "float32")
-        flat = tf.reduce_sum(tf.reshape(x, [tf.shape(x)[0], -1, 2]), axis=-1, keepdims=True)
-        logit = tf.pad(flat[:, :-1], [[0, 0], [1, 0], [0, 0]]) - 1.0
-        return tf.reshape(logit, [tf.shape(x)[0], *self.position_shape, 1])
+    def columns(self, x, contexts, condition, run):
+        left = run.input(lambda run, x: run(self.shift, tf.cast(x, "float32")), x)
+        return tf.reduce_sum(left, axis=-1, keepdims=True) - 1.0
 
 
 def autoregression_covariance(length):
@@ -147,14 +162,14 @@ def test_the_sampler_uses_the_weights_of_the_moment():
     class Shifted(GaussianAutoregression):
         def __init__(self, event_shape, **kwargs):
             super().__init__(event_shape, **kwargs)
-            self.shift = self.add_weight(name="shift", shape=(), initializer="zeros")
+            self.offset = self.add_weight(name="offset", shape=(), initializer="zeros")
 
-        def parameters(self, x, condition):
-            return super().parameters(x, condition) + self.shift
+        def columns(self, *arguments):
+            return super().columns(*arguments) + self.offset
 
     model = Shifted([3])
     before = model.sample(2, seed=0)
-    model.shift.assign(10.0)
+    model.offset.assign(10.0)
     assert (model.sample(2, seed=0) - before > 5.0).numpy().all()
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from tests.causality import check_causal, dependencies
+from tests.causality import check_cached_sampler, check_causal, dependencies
 from tests.conformance import all_images, check_model, check_sums_to_one, randomize
 from tfgen.models import PixelCNN
 
@@ -157,30 +157,29 @@ def test_completion_keeps_given_pixels_and_draws_the_others(mask_rank):
     np.testing.assert_array_equal(again, drawn)
 
 
-@pytest.mark.parametrize("num_classes", [None, 3])
-def test_the_compiled_sampler_draws_what_the_plain_one_draws(num_classes):
-    model = small([3, 2, 3], 16, num_blocks=1, num_classes=num_classes)
-    y = None if num_classes is None else np.arange(7) % 3
-    expected = model.sample_naive(7, y, seed=3)
-    np.testing.assert_array_equal(model.sample(7, y, seed=3), expected)
-    # As exported: a plain graph, with the number of samples an argument.
-    graph = tf.function(lambda num, seed: model.sample(num, y, seed))
-    for seed in (3, 4):
-        drawn = graph(tf.constant(7), tf.constant([0, seed]))
-        np.testing.assert_array_equal(drawn, model.sample(7, y, seed=seed))
+@pytest.mark.parametrize(
+    ("event_shape", "num_levels", "num_classes"), [([4, 5, 1], 8, None), ([3, 2, 3], 16, 3)]
+)
+def test_the_cached_sampler_is_the_naive_one(event_shape, num_levels, num_classes):
+    model = small(event_shape, num_levels, num_classes=num_classes)
+    y = None if num_classes is None else np.arange(4) % 3
+    check_cached_sampler(model, random_images(4, event_shape, num_levels), y)
 
 
-@pytest.mark.parametrize("event_shape", [[13, 14, 1], [6, 12, 3]])
-def test_one_position_from_its_window_equals_the_full_pass(event_shape):
-    # Reach 4: windows of 5 x 9 pixels, at each border and inside.
-    model = small(event_shape, 8, num_blocks=1, num_classes=2)
-    x = random_images(2, event_shape, 8)
-    condition = model.condition([0, 1], 2)
-    expected = tf.reshape(model.parameters(x, condition), [2, -1, 8])
-    at = tf.function(lambda position: model.parameters_at(tf.constant(x), condition, position))
-    for position in range(int(np.prod(event_shape))):
-        found = at(tf.constant(position))
-        np.testing.assert_allclose(found, expected[:, position], atol=1e-5, err_msg=str(position))
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_temperature_sharpens_each_conditional(temperature):
+    # p(x_1) p(x_2 | x_1), each to the power of 1 / T and normalised.
+    model = small([2, 1, 1], 4, scale=1.0)
+    x = all_images(model.event_shape, 4)
+    probabilities = (
+        model.conditionals(x).probs_parameter().numpy().astype("float64").reshape(16, 2, 4)
+    )
+    tempered = probabilities ** (1.0 / temperature)
+    tempered /= tempered.sum(axis=-1, keepdims=True)
+    values = x.reshape(16, 2)
+    expected = tempered[np.arange(16), 0, values[:, 0]] * tempered[np.arange(16), 1, values[:, 1]]
+    drawn = model.sample_naive(NUM_SAMPLES, seed=0, temperature=temperature)
+    check_frequencies(np.bincount(index_of(drawn, 4), minlength=16), expected)
 
 
 def test_labels_matter_only_through_their_weights():
