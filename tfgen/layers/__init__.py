@@ -8,7 +8,13 @@ from tfgen.layers.masked_dense import IncrementalPass, MaskedDense, MaskedMLP
 from tfgen.layers.nets import MLP, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from tfgen.layers.residual_network import ResidualBlock, ResidualNetwork
 from tfgen.layers.row_lstm import RowLSTM
-from tfgen.layers.weight_norm import WeightNorm, WeightNormConv2D, WeightNormDense
+from tfgen.layers.weight_norm import (
+    ShiftedConv2D,
+    ShiftedConv2DTranspose,
+    WeightNorm,
+    WeightNormConv2D,
+    WeightNormDense,
+)
 
 __all__ = [
     "MLP",
@@ -25,6 +31,8 @@ __all__ = [
     "ResidualBlock",
     "ResidualNetwork",
     "RowLSTM",
+    "ShiftedConv2D",
+    "ShiftedConv2DTranspose",
     "WeightNorm",
     "WeightNormConv2D",
     "WeightNormDense",

@@ -1,8 +1,8 @@
 """The index of models, grouped by family."""
 
 from tfgen.models.autoregressive.base import AutoregressiveModel
-from tfgen.models.autoregressive.made import MADE
 from tfgen.models.autoregressive.gated_pixelcnn import GatedPixelCNN
+from tfgen.models.autoregressive.made import MADE
 from tfgen.models.autoregressive.pixelcnn import PixelCNN
 from tfgen.models.autoregressive.pixelcnn_pp import PixelCNNPP
 from tfgen.models.autoregressive.pixelrnn import PixelRNN
