@@ -34,8 +34,9 @@ def hidden_degrees(
     """Degrees of the hidden units of each layer, `[H_l]`: a unit of degree m sees m values.
 
     Sequential: 1, 2, ..., D-1, 1, 2, ...: with H_l >= D-1 in every layer no dependence is lost;
-    with fewer units the last values are seen by none. Random: uniform on {lowest degree of the layer below, ..., D-1}; values may then be
-    conditionally independent of earlier ones by chance. All zero if D = 1.
+    with fewer units some values are seen by none. Random: uniform on {lowest degree of the layer
+    below, ..., D-1}; values may then be conditionally independent of earlier ones by chance. All
+    zero if D = 1.
     """
     check_one_of("degrees", degrees, DEGREES)
     highest = num_values - 1
@@ -241,8 +242,8 @@ class IncrementalPass:
     outputs of the value of degree m + 1. Layers and kernels are sorted by degree, so that a step
     multiplies with a window of rows: the units of one degree and, up to the size K of the largest
     such group, some of the following ones, which are computed again when their own turn comes. The
-    outputs cost one pass exactly, a hidden layer of H units D K / H passes: about one for sequential
-    degrees, a few for random ones where H is not much larger than D.
+    outputs cost one pass exactly, a hidden layer of H units D K / H passes: about one with
+    sequential degrees, a few with random ones where H is not much larger than D.
 
     Args:
         network: the network.
