@@ -25,6 +25,7 @@ PARTIAL = ".partial"
 # the libraries of the Python wheel do both, so that only looking at the graph shows it.
 PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 XLA_ATTRIBUTE = "_XlaMustCompile"
+XLA_SUFFIX = "_xla"  # of the signatures that may
 
 # Answers requests in a TensorFlow session, which restores variables as a server does. (What
 # `tf.saved_model.load` restores in Python may fail there.)
@@ -61,7 +62,8 @@ def export(model: GenerativeModel, path: Any) -> pathlib.Path:
     averages; the optimizer's own state stays behind.
 
     The version appears under its number when it is complete and has been checked: its graph holds
-    no Python function, no XLA compilation and no assignment to a variable, and in a process without
+    no Python function, no assignment to a variable, and no XLA compilation except in signatures
+    whose names end in `_xla`; and in a process without
     Keras and tfgen a TensorFlow session gives the numbers of the live model. An export that fails
     leaves nothing; what a killed one leaves is not under a number and goes with the next export.
 
@@ -180,10 +182,14 @@ def _check_graph(folder: Any, signatures: Iterable[str]) -> None:
                 fault = f"calls Python (op {op})"
             elif op.startswith("Assign"):
                 fault = f"changes a variable (op {op}): a draw in it does not take the seed"
-            elif XLA_ATTRIBUTE in attributes and attributes[XLA_ATTRIBUTE].b:
+            elif _demands_xla(attributes) and not signature.endswith(XLA_SUFFIX):
                 fault = f"demands XLA compilation ({XLA_ATTRIBUTE} of {op})"
             if fault:
                 raise RuntimeError(f"Signature {signature!r} cannot be served: it {fault}.")
+
+
+def _demands_xla(attributes: Any) -> bool:
+    return XLA_ATTRIBUTE in attributes and attributes[XLA_ATTRIBUTE].b
 
 
 def _reached(meta_graph: Any, definition: Any) -> Iterator[tuple[str, Any]]:

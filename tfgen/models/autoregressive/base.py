@@ -1,5 +1,6 @@
 """Autoregressive models: one conditional distribution for each position."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -183,6 +184,16 @@ class AutoregressiveModel(GenerativeModel):
     @tf.function(jit_compile=True)
     def _compiled_sampling_loop(self, *arguments: Any) -> tf.Tensor:
         return self._sampling_loop(*arguments)
+
+    def signatures(self) -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[Any]]]:
+        """Besides those of all models `sample_xla`: `sample`, compiled at a server's first request.
+
+        A server compiles on a CPU only if it was started so; `sample` runs on any.
+        """
+        signatures = super().signatures()
+        sample, specs = signatures["sample"]
+        compiled = tf.function(sample, jit_compile=True, autograph=False)
+        return {**signatures, "sample_xla": (compiled, specs)}
 
     def _sampling_loop(
         self,
