@@ -2,6 +2,7 @@
 
 import io
 import math
+import wave
 
 import numpy as np
 import pytest
@@ -99,3 +100,44 @@ def test_refusals_name_the_argument():
         yardsticks.lossless_compression(x, "gif")
     with pytest.raises(ValueError, match=r"x must be non-empty uint8 \[N, H, W, C\]"):
         yardsticks.lossless_compression(x / 255.0, "png")
+
+
+def test_independent_samples_share_one_histogram():
+    train = np.array([[0, 2, 0], [0, 1, 1]], np.uint8)
+    test = np.array([[0, 2], [2, 2]], np.uint8)
+    result = yardsticks.independent_samples(train, test, num_levels=3)
+    # (count + 1) / (6 + 3): 4/9, 3/9, 2/9 for 0, 1, 2.
+    bits = np.array([-math.log2(4 / 9) - math.log2(2 / 9), -2 * math.log2(2 / 9)])
+    assert result["bits_per_dim"] == pytest.approx(bits.mean() / 2)
+    assert result["standard_error"] == pytest.approx(np.std(bits / 2, ddof=1) / math.sqrt(2))
+    assert result["nats"] == pytest.approx(bits.mean() * math.log(2))
+
+
+def test_flac_is_of_the_codes_themselves_and_lossless():
+    soundfile = pytest.importorskip("soundfile")
+    x = np.random.RandomState(3).randint(256, size=(3, 5000)).astype(np.uint8)
+    content = yardsticks._flac((x[0].astype(np.int16) - 128) * 256, "PCM_S8")
+    assert soundfile.info(io.BytesIO(content)).subtype == "PCM_S8"
+    read, _ = soundfile.read(io.BytesIO(content), dtype="int16")
+    np.testing.assert_array_equal(read // 256 + 128, x[0])
+    result = yardsticks.flac_compression(x)
+    # No codec can store noise in less than its 8 bits.
+    assert 8.0 < result["bits_per_dim_joined"] < result["bits_per_dim"] < 8.0 + 8 * 9000 / 5000
+    assert yardsticks.flac_compression(np.full_like(x, 7))["bits_per_dim_joined"] < 6.0
+    with pytest.raises(ValueError, match=r"x must be non-empty uint8 \[N, T\]"):
+        yardsticks.flac_compression(x[0])
+
+
+def test_flac_of_files_counts_their_16_bit_samples(tmp_path):
+    pytest.importorskip("soundfile")
+    files = []
+    for k, length in enumerate((9000, 12000)):
+        samples = np.random.RandomState(k).randint(-32768, 32768, length).astype("<i2")
+        files.append(tmp_path / f"{k}.wav")
+        with wave.open(str(files[-1]), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(samples.tobytes())
+    result = yardsticks.flac_of_files(files)
+    assert result["num_files"] == 2
+    # Noise: 16 bits, and two headers.
+    assert 16.0 < result["bits_per_sample"] < 16.0 + 2 * 8 * 9000 / 21000
