@@ -1,8 +1,12 @@
 """Draws samples from a run's model: a picture (.png), audio (.wav), or an array (.npz, key x).
 
 python -m apps.sample --workdir=runs/digits --num=64 --seed=0 --out=grid.png
+python -m apps.sample --workdir=runs/digits --num=8 --keep_rows=4 --out=completions.png
 python -m apps.sample --workdir=runs/speech --num=4 --seconds=3 --out=speech.wav
 """
+
+import pathlib
+from typing import Any
 
 from absl import flags
 
@@ -13,12 +17,17 @@ _NUM = flags.DEFINE_integer("num", 64, "Number of samples.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed; the same seed draws the same samples.")
 _LABEL = flags.DEFINE_integer("label", None, "Class of the samples; all classes in turn without.")
 _SECONDS = flags.DEFINE_float("seconds", None, "Length of audio; that of the data without.")
+_TEMPERATURE = flags.DEFINE_float("temperature", None, "Of an autoregressive model's conditionals.")
+_KEEP_ROWS = flags.DEFINE_integer(
+    "keep_rows", None, "Keep so many rows of --num test images and draw the rest, four times."
+)
 _OUT = flags.DEFINE_string("out", "samples.png", "File to write, .png, .wav or .npz.")
 
 
-def main() -> None:
-    import pathlib
+NUM_COMPLETIONS = 4
 
+
+def main() -> None:
     if _WORKDIR.value is None:
         raise ValueError("--workdir must be given; received: nothing.")
     if _NUM.value < 1:
@@ -30,6 +39,7 @@ def main() -> None:
     import tensorflow as tf
 
     from tfgen.evaluation.pictures import picture
+    from tfgen.models import AutoregressiveModel
     from tfgen.training.files import write_atomically
     from tfgen.training.run import load, png, read_config, save_array, save_samples
 
@@ -50,7 +60,18 @@ def main() -> None:
         raise ValueError(
             f"--label must be absent: the model has no classes; received: {_LABEL.value}."
         )
-    samples = model.sample(_NUM.value, labels, seed=_SEED.value)
+    options = {"seed": _SEED.value}
+    if _TEMPERATURE.value is not None or _KEEP_ROWS.value is not None:
+        if not isinstance(model, AutoregressiveModel):
+            raise ValueError(
+                "--temperature and --keep_rows must be absent: the model is not autoregressive."
+            )
+        options["temperature"] = 1.0 if _TEMPERATURE.value is None else _TEMPERATURE.value
+    if _KEEP_ROWS.value is not None:
+        write_atomically(out, png(completions(model, options)))
+        print(out)
+        return
+    samples = model.sample(_NUM.value, labels, **options)
     if out.suffix == ".npz":
         save_array(samples, out)
     elif out.suffix == ".wav":
@@ -63,6 +84,29 @@ def main() -> None:
             )
         write_atomically(out, png(image))
     print(out)
+
+
+def completions(model: Any, options: dict[str, Any]) -> Any:
+    """A picture of test images, what is kept of them, and completions."""
+    import numpy as np
+
+    from tfgen.evaluation.pictures import completion_strip
+    from tfgen.training.config import load_data
+    from tfgen.training.run import read_config
+
+    if pathlib.Path(_OUT.value).suffix != ".png" or len(model.event_shape) != 3:
+        raise ValueError("--keep_rows must be absent unless --out is a .png file of images.")
+    height, width, _ = model.event_shape
+    if not 0 < _KEEP_ROWS.value < height:
+        raise ValueError(f"--keep_rows must be 1 to {height - 1}; received: {_KEEP_ROWS.value}.")
+    test = load_data(read_config(_WORKDIR.value)).test[: _NUM.value]
+    mask = np.zeros((height, width), bool)
+    mask[: _KEEP_ROWS.value] = True
+    given = np.repeat(test.x, NUM_COMPLETIONS, axis=0)
+    y = None if model.num_classes is None else np.repeat(test.y, NUM_COMPLETIONS, axis=0)
+    drawn = model.sample(len(given), y, given=given, mask=mask, **options).numpy()
+    drawn = drawn.reshape(len(test), NUM_COMPLETIONS, *model.event_shape)
+    return completion_strip(test.x, mask, drawn, model.num_levels)
 
 
 if __name__ == "__main__":

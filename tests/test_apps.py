@@ -73,6 +73,9 @@ def test_sample_writes_pictures_and_arrays(workdir, tmp_path):
     from PIL import Image
 
     assert Image.open(tmp_path / "a.png").size[0] > 3 * 8
+    for flag in ("--temperature=0.5", "--keep_rows=4"):
+        error = app("sample", f"--workdir={workdir}", flag, status=2)
+        assert "the model is not autoregressive" in error
 
 
 def test_export_and_benchmark(workdir, tmp_path):

@@ -19,8 +19,10 @@ def picture(samples: Any, num_levels: int | None) -> np.ndarray | None:
     return None
 
 
-def image_grid(images: np.ndarray, num_levels: int | None, min_side: int = 56) -> np.ndarray:
-    """`[N, H, W, C]` in data units as a nearly square grid, small images enlarged."""
+def image_grid(
+    images: np.ndarray, num_levels: int | None, min_side: int = 56, columns: int | None = None
+) -> np.ndarray:
+    """`[N, H, W, C]` in data units as a grid, small images enlarged; by default nearly square."""
     if num_levels is None:
         low, high = float(images.min()), float(images.max())
         grey = (images - low) / max(high - low, 1e-12)
@@ -33,7 +35,7 @@ def image_grid(images: np.ndarray, num_levels: int | None, min_side: int = 56) -
     zoom = max(1, round(min_side / grey.shape[1]))
     grey = grey.repeat(zoom, axis=1).repeat(zoom, axis=2)
     num, height, width, channels = grey.shape
-    columns = int(np.ceil(np.sqrt(num)))
+    columns = int(np.ceil(np.sqrt(num))) if columns is None else columns
     rows = int(np.ceil(num / columns))
     gap = 2
     grid = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 128)
@@ -42,6 +44,23 @@ def image_grid(images: np.ndarray, num_levels: int | None, min_side: int = 56) -
         left = gap + index % columns * (width + gap)
         grid[top : top + height, left : left + width] = image
     return grid.astype("uint8")
+
+
+def completion_strip(
+    originals: np.ndarray, mask: np.ndarray, completions: np.ndarray, num_levels: int
+) -> np.ndarray:
+    """A row for each image: the original, what was kept of it on grey, and its completions.
+
+    Args:
+        originals: `[N, H, W, C]`, data units.
+        mask: bool `[H, W]`, True where pixels were kept.
+        completions: `[N, K, H, W, C]`.
+        num_levels: of the data.
+    """
+    kept = np.where(mask[..., None], originals, (num_levels - 1) // 2)
+    rows = np.concatenate([originals[:, None], kept[:, None], completions], axis=1)
+    images = rows.reshape(-1, *originals.shape[1:]).astype(originals.dtype)
+    return image_grid(images, num_levels, columns=rows.shape[1])
 
 
 def point_density(points: np.ndarray, side: int = 400) -> np.ndarray:
