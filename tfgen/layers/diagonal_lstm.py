@@ -9,10 +9,8 @@ import tensorflow as tf
 from tfgen.checks import check_integer
 from tfgen.configurable import Configurable
 from tfgen.layers.causal import ComputedKernel
-from tfgen.layers.lstm_cell import NUM_GATES, lstm_cell, scan
+from tfgen.layers.lstm_cell import NUM_GATES, State, lstm_cell, scan
 from tfgen.layers.masked_conv import causal_mask
-
-State = tuple[tf.Tensor, tf.Tensor]
 
 
 def skew(x: tf.Tensor) -> tf.Tensor:
@@ -89,14 +87,14 @@ class DiagonalLSTM(ComputedKernel, Configurable, keras.Layer):
 
         def step(
             diagonal: tf.Tensor, gates: tf.Tensor, state: State, parameters: tuple[tf.Tensor, State]
-        ) -> tuple[tf.Tensor, State]:
+        ) -> State:
             kernel, initial = parameters
             h_above = tf.pad(state[0], [[0, 0], [1, 0], [0, 0]])[:, :-1]
             new = self.cell(gates, h_above, state, kernel)
             # Rows that begin on a later diagonal wait in the initial state.
             started = rows <= diagonal
             h, c = (tf.where(started, n, i) for n, i in zip(new, initial, strict=True))
-            return h, (h, c)
+            return h, c
 
         h = scan(step, initial, gates, (self.effective_kernel("state"), initial))
         return unskew(tf.transpose(h, [1, 2, 0, 3]))
@@ -106,12 +104,9 @@ class DiagonalLSTM(ComputedKernel, Configurable, keras.Layer):
         gates = self.input_to_state(x)
         inputs = tf.transpose(tf.concat([gates, h_above], axis=-1)[:, 0], [1, 0, 2])
 
-        def step(
-            _: tf.Tensor, inputs: tf.Tensor, state: State, kernel: tf.Tensor
-        ) -> tuple[tf.Tensor, State]:
+        def step(_: tf.Tensor, inputs: tf.Tensor, state: State, kernel: tf.Tensor) -> State:
             gates, h_above = tf.split(inputs, [NUM_GATES * self.filters, self.filters], axis=-1)
-            h, c = self.cell(gates, h_above, state, kernel)
-            return h, (h, c)
+            return self.cell(gates, h_above, state, kernel)
 
         initial = self.initial_state([tf.shape(x)[0]])
         h = scan(step, initial, inputs, self.effective_kernel("state"))

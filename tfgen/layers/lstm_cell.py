@@ -7,8 +7,10 @@ import tensorflow as tf
 
 NUM_GATES = 4
 
+State = tuple[tf.Tensor, tf.Tensor]  # h, c
 
-def lstm_cell(gates: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+
+def lstm_cell(gates: tf.Tensor, c: tf.Tensor) -> State:
     """c' = f c + i g, h' = o tanh(c'), with [o, f, i, g] = [s, s, s, tanh](gates), s the sigmoid.
 
     `gates` `[..., 4 F]` is the sum of input-to-state and state-to-state terms, c `[..., F]`.
@@ -20,12 +22,9 @@ def lstm_cell(gates: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def scan(
-    step: Callable[..., tuple[tf.Tensor, Any]],
-    initial: Any,
-    inputs: tf.Tensor,
-    parameters: Any = (),
+    step: Callable[..., State], initial: State, inputs: tf.Tensor, parameters: Any
 ) -> tf.Tensor:
-    """y_t of (y_t, state) = step(t, inputs_t, state, parameters), t = 0..T-1, `[T, ...]`.
+    """h of (h, c) <- step(t, inputs_t, (h, c), parameters), for t = 0..T-1, `[T, ...]`.
 
     The gradient keeps the states alone and computes each step again, backwards: the loop that
     automatic differentiation makes keeps every intermediate result of every step, and takes up to
@@ -39,42 +38,47 @@ def scan(
     def run(inputs: tf.Tensor, *flat: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         initial_state, arguments = tf.nest.pack_sequence_as((initial, parameters), flat)
 
-        def forward(t: tf.Tensor, state: Any, before: Any, outputs: tf.TensorArray) -> Any:
-            before = [b.write(t, s) for b, s in zip(before, tf.nest.flatten(state), strict=True)]
-            y, state = step(t, inputs[t], state, arguments)
-            return t + 1, state, before, outputs.write(t, y)
+        def forward(t: tf.Tensor, state: State, arrays: Any) -> Any:
+            state = step(t, inputs[t], state, arguments)
+            return t + 1, state, [a.write(t, s) for a, s in zip(arrays, state, strict=True)]
 
-        before = [tf.TensorArray(s.dtype, num_steps) for s in tf.nest.flatten(initial_state)]
-        _, _, before, outputs = tf.while_loop(
+        arrays = [tf.TensorArray(s.dtype, num_steps, element_shape=s.shape) for s in initial_state]
+        _, _, arrays = tf.while_loop(
             lambda t, *_: t < num_steps,
             forward,
-            (tf.constant(0), initial_state, before, tf.TensorArray(inputs.dtype, num_steps)),
+            (tf.constant(0), initial_state, arrays),
             maximum_iterations=num_steps,
         )
-        before = [b.stack() for b in before]
+        after = [a.stack() for a in arrays]
 
         def gradient(d_outputs: tf.Tensor) -> list[tf.Tensor]:
-            def backward(t: tf.Tensor, d_state: Any, d_arguments: Any, d_inputs: Any) -> Any:
-                state = tf.nest.pack_sequence_as(initial_state, [b[t] for b in before])
-                sources = (inputs[t], state, arguments)
+            before = [
+                tf.concat([first[None], states[:-1]], axis=0)
+                for first, states in zip(initial_state, after, strict=True)
+            ]
+
+            def backward(t: tf.Tensor, d_state: State, d_arguments: Any, d_inputs: Any) -> Any:
+                sources = (inputs[t], (before[0][t], before[1][t]), arguments)
                 with tf.GradientTape() as tape:
                     tape.watch(sources)
-                    targets = step(t, *sources)
+                    state = step(t, *sources)
+                d_state = (d_state[0] + d_outputs[t], d_state[1])
                 d_input, d_state, d_step = tape.gradient(
-                    targets, sources, (d_outputs[t], d_state), tf.UnconnectedGradients.ZERO
+                    state, sources, d_state, tf.UnconnectedGradients.ZERO
                 )
                 d_arguments = tf.nest.map_structure(tf.add, d_arguments, d_step)
                 return t - 1, d_state, d_arguments, d_inputs.write(t, d_input)
 
             zeros = tf.nest.map_structure(tf.zeros_like, (initial_state, arguments))
+            d_inputs = tf.TensorArray(inputs.dtype, num_steps, element_shape=inputs.shape[1:])
             _, d_state, d_arguments, d_inputs = tf.while_loop(
                 lambda t, *_: t >= 0,
                 backward,
-                (tf.constant(num_steps - 1), *zeros, tf.TensorArray(inputs.dtype, num_steps)),
+                (tf.constant(num_steps - 1), *zeros, d_inputs),
                 maximum_iterations=num_steps,
             )
             return [d_inputs.stack(), *tf.nest.flatten((d_state, d_arguments))]
 
-        return outputs.stack(), gradient
+        return after[0], gradient
 
     return run(inputs, *tf.nest.flatten((initial, parameters)))

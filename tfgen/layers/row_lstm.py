@@ -9,10 +9,8 @@ import tensorflow as tf
 from tfgen.checks import check_integer
 from tfgen.configurable import Configurable
 from tfgen.layers.causal import ComputedKernel
-from tfgen.layers.lstm_cell import NUM_GATES, lstm_cell, scan
+from tfgen.layers.lstm_cell import NUM_GATES, State, lstm_cell, scan
 from tfgen.layers.masked_conv import causal_mask
-
-Memory = tuple[tf.Tensor, tf.Tensor]
 
 
 class RowLSTM(ComputedKernel, Configurable, keras.Layer):
@@ -100,26 +98,23 @@ class RowLSTM(ComputedKernel, Configurable, keras.Layer):
         padded = tf.pad(x, [[0, 0], [0, 0], [self.columns_left, 0], [0, 0]])
         gates = tf.transpose(self._input_to_state(padded), [1, 0, 2, 3])
 
-        def step(
-            row: tf.Tensor, gates: tf.Tensor, memory: Memory, kernel: tf.Tensor
-        ) -> tuple[tf.Tensor, Memory]:
+        def step(_: tf.Tensor, gates: tf.Tensor, memory: State, kernel: tf.Tensor) -> State:
             h, c = memory
-            h, c = lstm_cell(gates[:, None] + self._state_to_state(h, kernel), c)
-            return h[:, 0], (h, c)
+            return lstm_cell(gates[:, None] + self._state_to_state(h, kernel), c)
 
         kernel = self.effective_kernel("state")
         h = scan(step, self.initial_memory(batch_size, width), gates, kernel)
-        return tf.transpose(h, [1, 0, 2, 3])
+        return tf.transpose(h[:, :, 0], [1, 0, 2, 3])
 
     # ------------------------------------------------------------------ pixel by pixel
 
-    def initial_memory(self, batch_size: Any, width: int) -> Memory:
+    def initial_memory(self, batch_size: Any, width: int) -> State:
         """h and c of the row above the first one, each `[B, 1, W, filters]`."""
         shape = [batch_size, 1, width, self.filters]
         h, c = (tf.cast(v, self.compute_dtype) for v in (self.initial_h, self.initial_c))
         return tf.broadcast_to(h, shape), tf.broadcast_to(c, shape)
 
-    def begin_row(self, memory: Memory) -> tf.Tensor:
+    def begin_row(self, memory: State) -> tf.Tensor:
         h, c = memory
         return tf.concat([self._state_to_state(h, self.effective_kernel("state")), c], axis=-1)
 
@@ -139,7 +134,7 @@ class RowLSTM(ComputedKernel, Configurable, keras.Layer):
     def initial_record(self, batch_size: Any) -> tf.Tensor:
         return tf.zeros([batch_size, 1, 1, 2 * self.filters], self.compute_dtype)
 
-    def end_row(self, memory: Memory, record: tf.Tensor) -> Memory:
+    def end_row(self, memory: State, record: tf.Tensor) -> State:
         h, c = tf.split(record, 2, axis=-1)
         return h, c
 

@@ -33,10 +33,10 @@ class PixelRNN(AutoregressiveModel):
     a logit for binary data. `log_prob` in nats, exact. A fresh model is uniform: log2(num_levels)
     bits/dim.
 
-    With `DiagonalBiLSTM` a pixel is reached by all pixels before it, except, in the row above, the
-    last one (of colours: its last colour) by pixels more than four columns away from the end: no
-    feature left of it has seen it, and the right-hand direction starts beside it. With `RowLSTM`
-    it is reached by a triangle that opens upwards.
+    With `DiagonalBiLSTM` a pixel is reached by all pixels before it but one: the last pixel of the
+    row above (of its colours, the last) does not reach pixels four or more columns to its left. No
+    feature of its row has seen it, and the right-hand direction starts from those. With `RowLSTM` a
+    pixel is reached by a triangle that opens upwards, to the right by a column a row.
 
     Departs from [1]: with `num_classes` or `num_features` the stream is shifted by a linear map of
     the condition before each layer, in the manner of [2]; the last layer starts at zero; groups of
