@@ -1,11 +1,13 @@
 """PixelCNN++: shifted convolutions at several resolutions, a mixture of logistics a pixel."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfgen import seeds
 from tfgen.checks import check_argument, check_integer
 from tfgen.configurable import Configurable
 from tfgen.distributions import DiscretizedLogisticMixture
@@ -44,8 +46,9 @@ def concat_elu(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
 class GatedResidual(Block):
     """x + a sigmoid(b),    (a, b) = conv(dropout(phi(conv(phi(x)) + W phi(aux)))) + V c.
 
-    phi is `concat_elu`; `aux` is a short-cut or another stream, `condition` c is `[B, K]`. The
-    second convolution starts at a tenth of the usual scale. Sources: `PixelCNNPP`.
+    phi is `concat_elu`; `aux` is a short-cut, another stream, or both; `shift` is V c. The second
+    convolution starts at a tenth of the usual scale. Dropout acts where there is a `seed` for it.
+    Source: `PixelCNNPP`.
     """
 
     def __init__(
@@ -53,13 +56,13 @@ class GatedResidual(Block):
         filters: int,
         convolution: dict[str, Any],
         has_aux: bool,
-        dropout: float = 0.0,
+        dropout: float,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.input_layer = ShiftedConv2D(filters, **convolution)
         self.aux_layer = WeightNormDense(filters) if has_aux else None
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = dropout
         self.output_layer = ShiftedConv2D(2 * filters, gain=0.1, **convolution)
 
     def call(
@@ -67,14 +70,16 @@ class GatedResidual(Block):
         x: tf.Tensor,
         aux: tf.Tensor | None = None,
         shift: tf.Tensor | None = None,
+        seed: tf.Tensor | None = None,
         *,
         run: Any,
-        training: bool = False,
     ) -> tf.Tensor:
         y = run(self.input_layer, concat_elu(x))
         if self.aux_layer is not None:
             y += self.aux_layer(concat_elu(aux))
-        y = self.dropout(concat_elu(y), training=training)
+        y = concat_elu(y)
+        if seed is not None:
+            y = tf.nn.experimental.stateless_dropout(y, self.dropout, seed)
         y = run(self.output_layer, y)
         if shift is not None:
             y += shift[:, None, None]
@@ -143,6 +148,8 @@ class PixelCNNPP(AutoregressiveModel):
         num_mixtures: components of the mixture.
         num_scales: resolutions.
         dropout: rate inside the blocks while training.
+        recompute: keep only the inputs of the blocks in memory while training, and compute their
+            inside again for the gradient.
 
     Raises:
         ValueError: an argument outside its range.
@@ -162,6 +169,7 @@ class PixelCNNPP(AutoregressiveModel):
         num_mixtures: int = 10,
         num_scales: int = 3,
         dropout: float = 0.5,
+        recompute: bool = False,
         **kwargs: Any,
     ):
         super().__init__(event_shape, num_levels, num_classes, num_features, **kwargs)
@@ -176,7 +184,8 @@ class PixelCNNPP(AutoregressiveModel):
         sides = f"height and width that are multiples of {factor}"
         check_argument(divides, "event_shape", sides, self.event_shape)
         self.likelihood = DiscretizedLogisticMixture(num_levels, num_mixtures)
-        self.num_scales = num_scales
+        self.dropout = dropout
+        self.recompute = recompute
 
         def streams(convolution: dict[str, Any], sees_other: bool) -> list[Stream]:
             return [
@@ -215,8 +224,15 @@ class PixelCNNPP(AutoregressiveModel):
         self.is_initialized.assign(1.0)
 
     def conditioning(self, condition: tf.Tensor | None) -> dict[str, list[list[Any]]]:
+        """V c and the seed of dropout, or None, for each block of each stream."""
+        seed = self.next_seed() if self.is_training and self.dropout else None
+        blocks = itertools.count()
+
+        def with_seed(shift: tf.Tensor | None) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+            return shift, None if seed is None else seeds.fold_in(seed, next(blocks))
+
         return {
-            name: [stream.conditioning(condition) for stream in streams]
+            name: [[with_seed(shift) for shift in s.conditioning(condition)] for s in streams]
             for name, streams in (("u", self.u), ("ul", self.ul))
         }
 
@@ -245,7 +261,13 @@ class PixelCNNPP(AutoregressiveModel):
         return tf.cast(self.head(tf.nn.elu(ul)), self.float_dtype)
 
     def _go(
-        self, run: Any, streams: Any, shifts: Any, x: tf.Tensor, beside: Any = None, level: int = 0
+        self,
+        run: Any,
+        streams: Any,
+        conditioning: Any,
+        x: tf.Tensor,
+        beside: Any = None,
+        level: int = 0,
     ) -> tuple[tf.Tensor, list[list[tf.Tensor]]]:
         """One stream at a resolution and below: its result, and the outputs of its blocks there.
 
@@ -257,13 +279,15 @@ class PixelCNNPP(AutoregressiveModel):
 
         def block(layer: Any, x: tf.Tensor, short_cut: Any, index: int) -> tf.Tensor:
             aux = [t for t in (other[index], short_cut) if t is not None]
-            return layer(
-                x,
-                tf.concat(aux, axis=-1) if aux else None,
-                shifts[level][index],
-                run=run,
-                training=self.is_training,
-            )
+            shift, seed = conditioning[level][index]
+            inputs = {"x": x, "aux": tf.concat(aux, axis=-1) if aux else None, "shift": shift}
+            inputs = {name: value for name, value in inputs.items() if value is not None}
+
+            def call(*values: tf.Tensor) -> tf.Tensor:
+                return layer(**dict(zip(inputs, values, strict=True)), seed=seed, run=run)
+
+            recompute = self.recompute and self.is_training
+            return (tf.recompute_grad(call) if recompute else call)(*inputs.values())
 
         ups, outputs, below = [x], [], []
         for index, layer in enumerate(stream.up):
@@ -274,7 +298,7 @@ class PixelCNNPP(AutoregressiveModel):
         else:
             x, below = run.half(
                 stream.shrink,
-                lambda run, x: self._go(run, streams, shifts, x, beside, level + 1),
+                lambda run, x: self._go(run, streams, conditioning, x, beside, level + 1),
                 stream.grow,
                 ups[-1],
             )
