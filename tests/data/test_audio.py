@@ -175,7 +175,12 @@ def test_a_run_on_audio_writes_wav_files_of_any_length(folder, tmp_path):
     from configs.wavenet_speech import get_config
 
     config = get_config("smoke").to_dict()
-    config["data"] = {"name": "audio_folder", "path": str(folder), "chunk_length": 8}
+    config["data"] = {
+        "name": "audio_folder",
+        "path": str(folder),
+        "chunk_length": 8,
+        "test_fraction": 0.3,
+    }
     config["jit_compile"] = False
     run = tmp_path / "run"
     train(config, run)
