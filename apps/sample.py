@@ -44,7 +44,7 @@ def main() -> None:
     from tfgen.training.run import load, png, read_config, save_array, save_samples
 
     model = load(_WORKDIR.value)
-    sample_rate_hz = read_config(_WORKDIR.value).get("sample_rate_hz")
+    sample_rate_hz: Any = read_config(_WORKDIR.value).get("sample_rate_hz")
     if sample_rate_hz is None and (out.suffix == ".wav" or _SECONDS.value is not None):
         raise ValueError("--out=*.wav and --seconds must be absent: the run's data are no audio.")
     if _SECONDS.value is not None:
@@ -60,7 +60,7 @@ def main() -> None:
         raise ValueError(
             f"--label must be absent: the model has no classes; received: {_LABEL.value}."
         )
-    options = {"seed": _SEED.value}
+    options: dict[str, Any] = {"seed": _SEED.value}
     if _TEMPERATURE.value is not None or _KEEP_ROWS.value is not None:
         if not isinstance(model, AutoregressiveModel):
             raise ValueError(
@@ -68,7 +68,7 @@ def main() -> None:
             )
         options["temperature"] = 1.0 if _TEMPERATURE.value is None else _TEMPERATURE.value
     if _KEEP_ROWS.value is not None:
-        write_atomically(out, png(completions(model, options)))
+        write_atomically(out, png(completions(model, _KEEP_ROWS.value, options)))
         print(out)
         return
     samples = model.sample(_NUM.value, labels, **options)
@@ -86,7 +86,7 @@ def main() -> None:
     print(out)
 
 
-def completions(model: Any, options: dict[str, Any]) -> Any:
+def completions(model: Any, keep_rows: int, options: dict[str, Any]) -> Any:
     """A picture of test images, what is kept of them, and completions."""
     import numpy as np
 
@@ -97,11 +97,11 @@ def completions(model: Any, options: dict[str, Any]) -> Any:
     if pathlib.Path(_OUT.value).suffix != ".png" or len(model.event_shape) != 3:
         raise ValueError("--keep_rows must be absent unless --out is a .png file of images.")
     height, width, _ = model.event_shape
-    if not 0 < _KEEP_ROWS.value < height:
-        raise ValueError(f"--keep_rows must be 1 to {height - 1}; received: {_KEEP_ROWS.value}.")
+    if not 0 < keep_rows < height:
+        raise ValueError(f"--keep_rows must be 1 to {height - 1}; received: {keep_rows}.")
     test = load_data(read_config(_WORKDIR.value)).test[: _NUM.value]
     mask = np.zeros((height, width), bool)
-    mask[: _KEEP_ROWS.value] = True
+    mask[:keep_rows] = True
     given = np.repeat(test.x, NUM_COMPLETIONS, axis=0)
     y = None if model.num_classes is None else np.repeat(test.y, NUM_COMPLETIONS, axis=0)
     drawn = model.sample(len(given), y, given=given, mask=mask, **options).numpy()

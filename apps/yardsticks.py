@@ -20,7 +20,9 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, for its 
 def main() -> None:
     if (_DATA.value is None) == (_CONFIG.value is None):
         raise ValueError("either --data or --config must be given; received: both or neither.")
-    options = dict(name=_DATA.value) if _CONFIG.value is None else _CONFIG.value.data.to_dict()
+    options: dict = {"name": _DATA.value}
+    if _CONFIG.value is not None:
+        options = _CONFIG.value.data.to_dict()
     from tfgen import data
 
     name = options.pop("name")

@@ -143,7 +143,8 @@ def load_audio_folder(
             *described,
         ),
     )
-    return DataSplits(*splits, info)
+    train, validation, test = splits
+    return DataSplits(train, validation, test, info)
 
 
 def split_files(

@@ -165,7 +165,7 @@ class GatedPixelCNN(AutoregressiveModel):
     def columns(
         self, x: tf.Tensor, contexts: list[list[tf.Tensor]], conditioning: Any, run: Any
     ) -> tf.Tensor:
-        h = None
+        h: Any = None
         for convolution, unit, link, (_, shift) in zip(
             self.horizontal, self.units, contexts[0], conditioning, strict=True
         ):

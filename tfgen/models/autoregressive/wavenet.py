@@ -113,7 +113,7 @@ class WaveNet(AutoregressiveModel):
 
     def conditioning(self, condition: tf.Tensor | None) -> list[tf.Tensor | None]:
         """V c for each layer, `[B, 1, 2 dilation_channels]`, local `[B, T / hop_length, ...]`."""
-        if self.shifts is None:
+        if self.shifts is None or condition is None:
             return [None] * len(self.convolutions)
         rows = condition if self.hop_length is not None else condition[:, None]
         return tf.split(self.shifts(rows), len(self.convolutions), axis=-1)
@@ -125,7 +125,7 @@ class WaveNet(AutoregressiveModel):
         if self.hop_length is not None:
             frames = run(self.time_steps, h) // self.hop_length
             conditioning = [tf.gather(shift, frames, axis=1) for shift in conditioning]
-        z = []
+        z: list[tf.Tensor] = []
         for layer, (convolution, shift) in enumerate(
             zip(self.convolutions, conditioning, strict=True)
         ):
