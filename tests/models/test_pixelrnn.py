@@ -63,11 +63,18 @@ def test_causal_jacobian_with_row_lstm():
     check_causal(small([height, width, 1], 4, "RowLSTM", num_layers=1), expected)
 
 
-@pytest.mark.parametrize("recurrence", RECURRENCES)
-def test_causal_jacobian_of_colour_images_in_channel_order(recurrence):
+@pytest.mark.parametrize(
+    ("recurrence", "event_shape"), [("RowLSTM", [3, 3, 3]), ("DiagonalBiLSTM", [2, 5, 3])]
+)
+def test_causal_jacobian_of_colour_images_in_channel_order(recurrence, event_shape):
     # Every colour sees every colour of the pixels before, and the colours before it of its own;
-    # with groups of unequal size.
-    check_causal(small([3, 3, 3], 4, recurrence, filters=7, num_layers=1, top_filters=16))
+    # with groups of unequal size. Five columns: of the last pixel above, blue is out of reach.
+    num_dims = math.prod(event_shape)
+    expected = np.tril(np.ones((num_dims, num_dims), bool), -1)
+    if recurrence == "DiagonalBiLSTM":
+        expected[5 * 3 : 6 * 3, 5 * 3 - 1] = False
+    model = small(event_shape, 4, recurrence, filters=7, num_layers=1, top_filters=16)
+    check_causal(model, expected)
 
 
 @pytest.mark.parametrize("recurrence", RECURRENCES)
