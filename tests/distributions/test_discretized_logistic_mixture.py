@@ -92,6 +92,17 @@ def test_gradients_are_finite_everywhere(num_levels, channels):
         assert np.any(gradient != 0), name
 
 
+def test_scales_far_below_a_bin_are_one_level_with_finite_gradients():
+    arguments = [tf.constant([0.0]), tf.constant([[0.3]]), tf.constant([[-100.0]])]
+    x = np.arange(16, dtype="float32")[:, None]
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        log_prob = MixtureOfDiscretizedLogistics(*arguments, num_levels=16).log_prob(x)
+    np.testing.assert_array_equal(np.exp(log_prob), np.arange(16) == 10)  # round((0.3 + 1) 7.5)
+    for gradient in tape.gradient(log_prob, arguments):
+        assert np.isfinite(gradient).all()
+
+
 def test_channels_depend_on_observed_earlier_channels():
     """mu_3 = loc_3 + beta v_1 + gamma v_2: coefficient order (2 on 1), (3 on 1), (3 on 2)."""
     coefficients = [0.5, -0.25, 0.75]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 
 from tfgen.distributions import Bernoulli, Categorical, DiscretizedLogisticMixture, Gaussian
 
@@ -91,6 +92,61 @@ def test_logistic_mixture_coefficients_are_bounded():
     likelihood = DiscretizedLogisticMixture(8, num_mixtures=1)
     parameters = tf.constant([0.0] * 7 + [100.0, -100.0, 0.5])
     np.testing.assert_allclose(likelihood(parameters).coefficients, [[1.0, -1.0, np.tanh(0.5)]])
+
+
+def test_logistic_scales_have_a_floor_in_the_density():
+    likelihood = DiscretizedLogisticMixture(256, num_mixtures=1)
+    distribution = likelihood(tf.constant([[0.0, 0.1, -50.0], [0.0, 0.1, 2.0]], tf.float64))
+    np.testing.assert_allclose(distribution.log_scale[:, 0, 0], [-7.0, 2.0])
+
+
+@pytest.mark.parametrize("temperature", [0.3, 2.0])
+@pytest.mark.parametrize("likelihood", [Bernoulli(), Categorical(6)])
+def test_tempered_levels_are_powers_of_the_probabilities(likelihood, temperature):
+    rng = np.random.default_rng(0)
+    parameters = tf.constant(3.0 * rng.standard_normal((5, *likelihood.parameters_shape(1)[1:])))
+    levels = np.arange(likelihood.num_levels, dtype="float64")[:, None]
+    power = likelihood(parameters).prob(levels).numpy() ** (1.0 / temperature)
+    found = likelihood(likelihood.tempered(parameters, temperature)).prob(levels)
+    np.testing.assert_allclose(found, power / power.sum(axis=0), rtol=1e-10)
+
+
+def logistic_mixture_parameters():
+    """Two components for pixels of two channels: logits, means, log scales, coefficients."""
+    return tf.constant([0.0, 1.0, -0.7, 0.6, -0.2, 0.5, -2.0, -3.0, -1.0, -2.0, 0.4, -0.8])
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_draws_of_the_logistic_mixture_follow_the_tempered_distribution(temperature):
+    num_levels, num_samples = 6, 40_000
+    likelihood = DiscretizedLogisticMixture(num_levels, num_mixtures=2)
+    parameters = logistic_mixture_parameters()
+    scaled = parameters.numpy()
+    scaled[:2] /= temperature
+    scaled[6:10] += np.log(temperature)
+    x = np.indices((num_levels, num_levels)).reshape(2, -1).T.astype("float32")
+    expected = num_samples * likelihood(tf.constant(scaled)).prob(x).numpy()
+    batch = tf.tile(parameters[None], [num_samples, 1])
+    drawn = likelihood.draw(batch, tf.constant([0, 1]), temperature).numpy()
+    counts = np.bincount((drawn @ [num_levels, 1]).astype(int), minlength=num_levels**2)
+    usual = expected >= 5
+    assert counts[~usual].sum() <= 5 * expected[~usual].sum() + 10
+    statistic = ((counts - expected)[usual] ** 2 / expected[usual]).sum()
+    assert stats.chi2.sf(statistic, usual.sum() - 1) > 1e-3
+
+
+def test_the_coldest_logistic_mixture_is_the_mode_of_its_heaviest_component():
+    likelihood = DiscretizedLogisticMixture(256, num_mixtures=2)
+    parameters = logistic_mixture_parameters().numpy()
+    # The floor of the scales does not hold the temperature up: at e^-7 a level beside the mode
+    # has a probability of some percent.
+    for log_scale in (-2.0, -50.0):
+        parameters[6:10] = log_scale
+        batch = tf.tile(tf.constant(parameters)[None], [1000, 1])
+        drawn = likelihood.draw(batch, tf.constant([0, 1]), 1e-4)
+        first = np.round((-0.2 + 1.0) * 127.5)
+        mean = 0.5 + np.tanh(-0.8) * (first / 127.5 - 1.0)
+        np.testing.assert_array_equal(drawn, [[first, np.round((mean + 1.0) * 127.5)]] * 1000)
 
 
 def test_gaussian_variance_has_a_floor():

@@ -10,8 +10,8 @@ from tfgen.checks import check_integer
 
 tfd = tfp.distributions
 
-# Scales as in [1]; beyond the upper one the distribution is half on either edge whatever the data.
-MINIMUM_LOG_SCALE = -7.0
+# Beyond these the distribution is one level, or half on either edge, whatever the data.
+MINIMUM_LOG_SCALE = -40.0
 MAXIMUM_LOG_SCALE = 20.0
 
 
@@ -36,7 +36,7 @@ class MixtureOfDiscretizedLogistics(tfd.Distribution):
     Args:
         logits: of the components, `[..., M]`.
         loc: `[..., M, C]`.
-        log_scale: `[..., M, C]`, clipped to [-7, 20].
+        log_scale: `[..., M, C]`, clipped to [-40, 20].
         coefficients: linear dependence on earlier channels, `[..., M, C (C-1) / 2]` in the order
             (2 on 1), (3 on 1), (3 on 2), ...; None for independent channels.
         num_levels: L.

@@ -11,7 +11,6 @@ from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.configurable import Configurable
 from tfgen.distributions.discretized_logistic_mixture import (
     MAXIMUM_LOG_SCALE,
-    MINIMUM_LOG_SCALE,
     MixtureOfDiscretizedLogistics,
 )
 
@@ -229,15 +228,19 @@ class DiscretizedLogisticMixture(Likelihood):
     """x in {0..L-1}; the channels of a pixel are one event, a `MixtureOfDiscretizedLogistics`.
 
     For a pixel of C channels and M components the parameters are M logits, then M C means, M C log
-    scales and M C (C-1) / 2 coefficients through tanh.
+    scales, at least -7 as in [1], and M C (C-1) / 2 coefficients through tanh.
 
     Args:
         num_levels: L.
         num_mixtures: M.
+
+    [1] Salimans, Karpathy, Chen, Kingma. PixelCNN++: improving the PixelCNN with discretized
+        logistic mixture likelihood and other modifications. ICLR 2017. arXiv:1701.05517
     """
 
     num_levels: int
     event_ndims = 1
+    minimum_log_scale = -7.0
 
     def __init__(self, num_levels: int = 256, num_mixtures: int = 10):
         check_integer("num_levels", num_levels, minimum=2)
@@ -262,18 +265,22 @@ class DiscretizedLogisticMixture(Likelihood):
         sizes = [mixtures, mixtures * channels, mixtures * channels, mixtures * pairs]
         return tf.split(parameters, sizes, axis=-1)
 
-    def tempered(self, parameters: tf.Tensor, temperature: Any) -> tf.Tensor:
-        """Of the weights pi^(1/T), normalised, and of T times the scales of the logistics."""
-        logits, loc, log_scale, coefficients = self._split(parameters)
-        # The floor first: T scales what the distribution uses.
-        log_scale = tf.maximum(log_scale, MINIMUM_LOG_SCALE) + tf.math.log(temperature)
-        return tf.concat([logits / temperature, loc, log_scale, coefficients], axis=-1)
+    def draw(self, parameters: tf.Tensor, seed: tf.Tensor, temperature: Any = 1.0) -> tf.Tensor:
+        """With the weights to the power of 1/T, normalised, and T times the scales."""
+        return self._distribution(parameters, temperature).sample(seed=seed)
 
     def __call__(self, parameters: tf.Tensor) -> tfd.Distribution:
+        return self._distribution(parameters, 1.0)
+
+    def _distribution(self, parameters: tf.Tensor, temperature: Any) -> tfd.Distribution:
         mixtures = self.num_mixtures
         channels = self._num_channels(parameters.shape[-1])
         pairs = channels * (channels - 1) // 2
         logits, loc, log_scale, coefficients = self._split(parameters)
+        temperature = tf.cast(temperature, parameters.dtype)
+        # The floor first: the temperature scales what the distribution uses.
+        log_scale = tf.maximum(log_scale, self.minimum_log_scale) + tf.math.log(temperature)
+        logits /= temperature
 
         def by_component(values: tf.Tensor, size: int) -> tf.Tensor:
             return tf.reshape(values, [*_shape(parameters)[:-1], mixtures, size])
