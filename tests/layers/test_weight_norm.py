@@ -1,10 +1,27 @@
+import functools
+
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.conformance import randomize
-from tfgen.layers import WeightNormConv2D, WeightNormDense
+from tfgen.layers import (
+    ShiftedConv2D,
+    ShiftedConv2DTranspose,
+    WeightNormConv2D,
+    WeightNormDense,
+)
+from tfgen.layers.weight_norm import data_dependent_initialization
 
-LAYERS = [(WeightNormDense, (6, 5)), (WeightNormConv2D, (2, 4, 4, 5))]
+IMAGES = (2, 4, 4, 5)
+LAYERS = [
+    (WeightNormDense, (6, 5)),
+    (WeightNormConv2D, IMAGES),
+    (functools.partial(ShiftedConv2D, kernel_size=(2, 3), columns_left=1), IMAGES),
+    (functools.partial(ShiftedConv2D, kernel_size=(2, 2), columns_left=1, strides=2), IMAGES),
+    (functools.partial(ShiftedConv2DTranspose, kernel_size=(2, 3)), IMAGES),
+]
 
 
 @pytest.mark.parametrize(("make", "shape"), LAYERS)
@@ -24,14 +41,15 @@ def test_kernel_is_length_times_direction(make, shape):
     )
 
 
-@pytest.mark.parametrize(("make", "shape"), LAYERS)
+# Each value that a transposed convolution grows has its own part of the kernel, not all of it.
+@pytest.mark.parametrize(("make", "shape"), LAYERS[:-1])
 def test_start(make, shape):
     x = np.random.default_rng(0).standard_normal(shape).astype("float32")
     np.testing.assert_array_equal(make(3, gain=0.0)(x), 0.0)
     wide = np.random.default_rng(0).standard_normal((500, *shape[1:])).astype("float32")
     layer = make(64, gain=2.0)
     y = layer(wide).numpy()
-    interior = y if y.ndim == 2 else y[:, 1:-1, 1:-1]
+    interior = y if y.ndim == 2 else y[:, 1:-1, 1:-1] if y.shape[1] == 4 else y[:, 1:, 1:]
     np.testing.assert_allclose(np.mean(np.square(interior)), 4.0, rtol=0.1)
 
 
@@ -44,6 +62,49 @@ def test_convolution_sums_over_the_neighbourhood():
     padded = np.pad(x[0, :, :, 0], 1)
     expected = [[padded[i : i + 3, j : j + 3].sum() for j in range(4)] for i in range(3)]
     np.testing.assert_allclose(layer(x)[0, :, :, 0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("columns_left", [0, 1, 2])
+def test_shifted_convolution_sums_over_its_own_row_and_one_above(columns_left):
+    layer = ShiftedConv2D(1, (2, 3), columns_left)
+    x = np.random.default_rng(0).standard_normal((1, 3, 4, 1)).astype("float32")
+    layer(x)
+    randomize(layer)
+    padded = np.pad(x[0, :, :, 0], [(1, 0), (columns_left, 2 - columns_left)])
+    kernel = layer.kernel.numpy()[:, :, 0, 0]
+    expected = [[(kernel * padded[i : i + 2, j : j + 3]).sum() for j in range(4)] for i in range(3)]
+    np.testing.assert_allclose(layer(x)[0, :, :, 0], expected + layer.bias.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("make", "shape"), LAYERS)
+def test_data_dependent_initialisation(make, shape):
+    # Of a chain of two: the second sees what the first gives after its own initialisation.
+    rng = np.random.default_rng(0)
+    x = (5.0 * rng.standard_normal((20, *shape[1:])) + 3.0).astype("float32")
+    model = keras.Sequential([make(3, gain=0.1), make(3, gain=2.0)])
+    model(x)
+    randomize(model)
+    directions = [layer.direction.numpy() for layer in model.layers]
+    with data_dependent_initialization(model):
+        passed_on = model(x).numpy()
+    np.testing.assert_array_equal(model(x), passed_on)
+    for layer, direction, y in zip(
+        model.layers, directions, [model.layers[0](x), passed_on], strict=True
+    ):
+        values = np.reshape(y, [-1, 3]).astype("float64")
+        np.testing.assert_allclose(values.mean(axis=0), 0.0, atol=1e-4 * layer.gain)
+        np.testing.assert_allclose(values.std(axis=0), layer.gain, rtol=1e-4)
+        np.testing.assert_array_equal(layer.direction, direction)
+
+
+def test_a_constant_output_survives_initialisation():
+    layer = WeightNormDense(3)
+    x = tf.ones([4, 5])
+    layer(x)
+    with data_dependent_initialization(layer):
+        y = layer(x)
+    assert np.isfinite(y).all()
+    assert all(np.isfinite(weights).all() for weights in layer.get_weights())
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -63,3 +124,11 @@ def test_refusals():
         WeightNormDense(0)
     with pytest.raises(ValueError, match="kernel_size must be odd; received: 2"):
         WeightNormConv2D(3, kernel_size=2)
+    with pytest.raises(ValueError, match="columns_left must be 0 to 2; received: 3"):
+        ShiftedConv2D(3, (2, 3), columns_left=3)
+    with pytest.raises(ValueError, match=r"kernel_size\[0\] must be an integer >= 1; received: 0"):
+        ShiftedConv2D(3, (0, 3), columns_left=1)
+    with pytest.raises(ValueError, match="strides must be an integer >= 1; received: 0"):
+        ShiftedConv2D(3, (2, 3), columns_left=1, strides=0)
+    with pytest.raises(ValueError, match=r"kernel_size must be one of \(2, 2\), \(2, 3\)"):
+        ShiftedConv2DTranspose(3, (3, 3))
