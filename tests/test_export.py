@@ -201,7 +201,7 @@ class TestRefusals:
                 for name, (function, specs) in model.signatures().items()
             }
             module.functions = functions
-            module.rest = [v.value for layer in model.top for v in layer.variables]
+            module.rest = [v.value for v in model.top.variables]
             tf.saved_model.save(module, str(folder), signatures=functions)
             answer = tf.saved_model.load(str(folder)).signatures["log_prob"](tf.zeros_like(x))
             np.testing.assert_allclose(answer["log_prob"], model.log_prob(tf.zeros_like(x)))

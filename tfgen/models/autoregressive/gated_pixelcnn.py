@@ -8,10 +8,15 @@ import tensorflow as tf
 
 from tfgen.checks import check_argument, check_integer
 from tfgen.configurable import Configurable
-from tfgen.distributions import Bernoulli, Categorical
 from tfgen.layers.causal import CausalConv2D, DownShift
 from tfgen.layers.masked_conv import MaskedConv2D
 from tfgen.models.autoregressive.base import AutoregressiveModel
+from tfgen.models.autoregressive.parts import (
+    ColourHead,
+    check_integer_image,
+    colour_likelihood,
+    condition_layer,
+)
 
 
 class VerticalConv2D(CausalConv2D, Configurable, keras.Layer):
@@ -114,14 +119,13 @@ class GatedPixelCNN(AutoregressiveModel):
         **kwargs: Any,
     ):
         super().__init__(event_shape, num_levels, num_classes, num_features, **kwargs)
-        check_argument(len(self.event_shape) == 3, "event_shape", "(H, W, C)", self.event_shape)
-        check_argument(num_levels is not None, "num_levels", "an integer >= 2", num_levels)
+        check_integer_image(self.event_shape, num_levels)
         colours = self.event_shape[-1]
         check_integer("filters", filters, minimum=colours)
         check_argument(filters % colours == 0, "filters", f"a multiple of {colours}", filters)
         check_integer("num_layers", num_layers, minimum=1)
         check_integer("top_filters", top_filters, minimum=colours)
-        self.likelihood = Bernoulli() if num_levels == 2 else Categorical(num_levels)
+        self.likelihood = colour_likelihood(num_levels)
         sizes = [first_kernel_size] + [kernel_size] * (num_layers - 1)
         masks = ["A"] + ["B"] * (num_layers - 1)
         self.down_shift = DownShift()
@@ -132,17 +136,9 @@ class GatedPixelCNN(AutoregressiveModel):
             for size, mask in zip(sizes, masks, strict=True)
         ]
         self.units = [GatedUnit(filters, colours) for _ in sizes]
-        initializer = keras.initializers.RandomNormal(stddev=0.05)
-        self.shifts = [
-            keras.layers.Dense(4 * filters, use_bias=False, kernel_initializer=initializer)
-            for _ in range(num_layers if self.is_conditional else 0)
-        ]
-        self.outputs_shape = self.likelihood.parameters_shape(colours)
-        outputs = self.outputs_shape[0] * self.outputs_shape[1]
-        self.top = [
-            MaskedConv2D(top_filters, 1, "B", colours),
-            MaskedConv2D(outputs, 1, "B", colours, kernel_initializer="zeros"),
-        ]
+        widths = [4 * filters] * (num_layers if self.is_conditional else 0)
+        self.shifts = [condition_layer(width) for width in widths]
+        self.top = ColourHead(top_filters, self.likelihood.parameters_shape(colours))
 
     def conditioning(self, condition: tf.Tensor | None) -> list[list[tf.Tensor | None]]:
         """V c and U c of every layer, each `[B, 2 p]`."""
@@ -174,10 +170,7 @@ class GatedPixelCNN(AutoregressiveModel):
             else:
                 y = run(convolution, h)
             h = unit(y + link, h, shift)
-        for layer in self.top:
-            h = layer(tf.nn.relu(h))
-        shape = [tf.shape(h)[0], *h.shape[1:3], *self.outputs_shape]
-        return tf.reshape(tf.cast(h, self.float_dtype), shape)
+        return tf.cast(self.top(h), self.float_dtype)
 
     def _normalize(self, x: tf.Tensor) -> tf.Tensor:
         return self.likelihood.normalize(x, self.float_dtype)

@@ -7,10 +7,15 @@ import keras
 import tensorflow as tf
 
 from tfgen.checks import check_argument, check_integer
-from tfgen.distributions import Bernoulli, Categorical
 from tfgen.layers.causal import Block
 from tfgen.layers.masked_conv import MaskedConv2D
 from tfgen.models.autoregressive.base import AutoregressiveModel
+from tfgen.models.autoregressive.parts import (
+    ColourHead,
+    check_integer_image,
+    colour_likelihood,
+    condition_layer,
+)
 
 FIRST_KERNEL_SIZE = 7
 BLOCK_KERNEL_SIZE = 3
@@ -37,11 +42,6 @@ class ResidualBlock(Block):
             h += shift[:, None, None]
         h = self.dropout(tf.nn.relu(h), training=training)
         return x + self.expand(h)
-
-
-def _shift(filters: int) -> keras.layers.Dense:
-    initializer = keras.initializers.RandomNormal(stddev=0.05)
-    return keras.layers.Dense(filters, use_bias=False, kernel_initializer=initializer)
 
 
 class PixelCNN(AutoregressiveModel):
@@ -91,24 +91,18 @@ class PixelCNN(AutoregressiveModel):
         **kwargs: Any,
     ):
         super().__init__(event_shape, num_levels, num_classes, num_features, **kwargs)
-        check_argument(len(self.event_shape) == 3, "event_shape", "(H, W, C)", self.event_shape)
-        check_argument(num_levels is not None, "num_levels", "an integer >= 2", num_levels)
+        check_integer_image(self.event_shape, num_levels)
         colours = self.event_shape[-1]
         check_integer("filters", filters, minimum=colours)
         check_integer("num_blocks", num_blocks, minimum=0)
         check_integer("top_filters", top_filters, minimum=colours)
         check_argument(0.0 <= dropout < 1.0, "dropout", "in [0, 1)", dropout)
-        self.likelihood = Bernoulli() if num_levels == 2 else Categorical(num_levels)
+        self.likelihood = colour_likelihood(num_levels)
         self.first = MaskedConv2D(2 * filters, FIRST_KERNEL_SIZE, "A", colours)
         self.blocks = [ResidualBlock(filters, colours, dropout) for _ in range(num_blocks)]
         widths = [2 * filters] + [filters] * num_blocks
-        self.shifts = [_shift(width) for width in widths] if self.is_conditional else []
-        outputs = self.likelihood.parameters_shape(colours)
-        self.top = [
-            MaskedConv2D(top_filters, 1, "B", colours),
-            MaskedConv2D(outputs[0] * outputs[1], 1, "B", colours, kernel_initializer="zeros"),
-        ]
-        self.outputs_shape = outputs
+        self.shifts = [condition_layer(width) for width in widths] if self.is_conditional else []
+        self.top = ColourHead(top_filters, self.likelihood.parameters_shape(colours))
 
     def conditioning(self, condition: tf.Tensor | None) -> list[tf.Tensor | None]:
         """What each layer's bias gains, `[B, width]`."""
@@ -125,10 +119,7 @@ class PixelCNN(AutoregressiveModel):
             h += first[:, None, None]
         for block, shift in zip(self.blocks, others, strict=True):
             h = block(h, shift, run=run, training=self.is_training)
-        for layer in self.top:
-            h = layer(tf.nn.relu(h))
-        shape = [tf.shape(h)[0], *h.shape[1:3], *self.outputs_shape]
-        return tf.reshape(tf.cast(h, self.float_dtype), shape)
+        return tf.cast(self.top(h), self.float_dtype)
 
     def _first(self, run: Any, x: tf.Tensor) -> tf.Tensor:
         return run(self.first, self.likelihood.normalize(x, self.float_dtype))

@@ -19,6 +19,7 @@ from tfgen.layers.weight_norm import (
     data_dependent_initialization,
 )
 from tfgen.models.autoregressive.base import AutoregressiveModel
+from tfgen.models.autoregressive.parts import check_integer_image, condition_layer
 
 # (rows, columns), columns to the left: of the stream from above, of the one from above and left.
 DOWN = {"kernel_size": (2, 3), "columns_left": 1}
@@ -109,11 +110,8 @@ class Stream(Configurable, keras.Layer):
         if has_half:
             self.shrink = ShiftedConv2D(filters, strides=2, **convolution)
             self.grow = ShiftedConv2DTranspose(filters, convolution["kernel_size"])
-        initializer = keras.initializers.RandomNormal(stddev=0.05)
-        self.shifts = [
-            keras.layers.Dense(2 * filters, use_bias=False, kernel_initializer=initializer)
-            for _ in range(num_up + num_down if is_conditional else 0)
-        ]
+        widths = [2 * filters] * (num_up + num_down if is_conditional else 0)
+        self.shifts = [condition_layer(width) for width in widths]
 
     def conditioning(self, condition: tf.Tensor | None) -> list[tf.Tensor | None]:
         """V c of each block, those of the way up first."""
@@ -173,8 +171,7 @@ class PixelCNNPP(AutoregressiveModel):
         **kwargs: Any,
     ):
         super().__init__(event_shape, num_levels, num_classes, num_features, **kwargs)
-        check_argument(len(self.event_shape) == 3, "event_shape", "(H, W, C)", self.event_shape)
-        check_argument(num_levels is not None, "num_levels", "an integer >= 2", num_levels)
+        check_integer_image(self.event_shape, num_levels)
         check_integer("filters", filters, minimum=1)
         check_integer("num_blocks", num_blocks, minimum=1)
         check_integer("num_scales", num_scales, minimum=1)

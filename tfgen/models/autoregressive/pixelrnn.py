@@ -3,22 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tfgen import layers
 from tfgen.build import build
 from tfgen.checks import check_argument, check_integer
-from tfgen.distributions import Bernoulli, Categorical
 from tfgen.layers.masked_conv import MaskedConv2D
 from tfgen.models.autoregressive.base import AutoregressiveModel
+from tfgen.models.autoregressive.parts import (
+    ColourHead,
+    check_integer_image,
+    colour_likelihood,
+    condition_layer,
+)
 
 FIRST_KERNEL_SIZE = 7
-
-
-def _shift(filters: int) -> keras.layers.Dense:
-    initializer = keras.initializers.RandomNormal(stddev=0.05)
-    return keras.layers.Dense(filters, use_bias=False, kernel_initializer=initializer)
 
 
 class PixelRNN(AutoregressiveModel):
@@ -77,8 +76,7 @@ class PixelRNN(AutoregressiveModel):
         **kwargs: Any,
     ):
         super().__init__(event_shape, num_levels, num_classes, num_features, **kwargs)
-        check_argument(len(self.event_shape) == 3, "event_shape", "(H, W, C)", self.event_shape)
-        check_argument(num_levels is not None, "num_levels", "an integer >= 2", num_levels)
+        check_integer_image(self.event_shape, num_levels)
         colours = self.event_shape[-1]
         check_integer("filters", filters, minimum=colours)
         check_integer("num_layers", num_layers, minimum=0)
@@ -86,19 +84,15 @@ class PixelRNN(AutoregressiveModel):
         spec = {"type": "DiagonalBiLSTM"} if recurrence is None else recurrence
         # Each layer is one of its own, so a layer that is already made will not do.
         check_argument(isinstance(spec, Mapping), "recurrence", "a mapping with 'type'", spec)
-        self.likelihood = Bernoulli() if num_levels == 2 else Categorical(num_levels)
+        self.likelihood = colour_likelihood(num_levels)
         self.first = MaskedConv2D(2 * filters, FIRST_KERNEL_SIZE, "A", colours)
         self.recurrent = [
             build(layers, spec, filters=filters, num_groups=colours) for _ in range(num_layers)
         ]
         self.expand = [MaskedConv2D(2 * filters, 1, "B", colours) for _ in range(num_layers)]
-        self.shifts = [_shift(2 * filters) for _ in self.recurrent] if self.is_conditional else []
-        outputs = self.likelihood.parameters_shape(colours)
-        self.top = [
-            MaskedConv2D(top_filters, 1, "B", colours),
-            MaskedConv2D(outputs[0] * outputs[1], 1, "B", colours, kernel_initializer="zeros"),
-        ]
-        self.outputs_shape = outputs
+        widths = [2 * filters] * (num_layers if self.is_conditional else 0)
+        self.shifts = [condition_layer(width) for width in widths]
+        self.top = ColourHead(top_filters, self.likelihood.parameters_shape(colours))
 
     def conditioning(self, condition: tf.Tensor | None) -> list[tf.Tensor]:
         """What each recurrent layer's input is shifted by, `[B, 1, 1, 2h]`."""
@@ -111,10 +105,7 @@ class PixelRNN(AutoregressiveModel):
         shifts = conditioning or [0.0] * len(self.recurrent)
         for recurrent, expand, shift in zip(self.recurrent, self.expand, shifts, strict=True):
             h += expand(run(recurrent, h + shift))
-        for layer in self.top:
-            h = layer(tf.nn.relu(h))
-        shape = [tf.shape(h)[0], *h.shape[1:3], *self.outputs_shape]
-        return tf.reshape(tf.cast(h, self.float_dtype), shape)
+        return tf.cast(self.top(h), self.float_dtype)
 
     def _first(self, run: Any, x: tf.Tensor) -> tf.Tensor:
         return run(self.first, self.likelihood.normalize(x, self.float_dtype))
