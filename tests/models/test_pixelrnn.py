@@ -122,7 +122,7 @@ def test_labels_matter_only_through_their_weights():
     unconditional = small([4, 4, 1], 8)
     for part in ("first", "recurrent", "expand", "top"):
         mine, its = getattr(unconditional, part), getattr(model, part)
-        pairs = [(mine, its)] if part == "first" else zip(mine, its, strict=True)
+        pairs = [(mine, its)] if part in ("first", "top") else zip(mine, its, strict=True)
         for my_layer, its_layer in pairs:
             my_layer.set_weights(its_layer.get_weights())
     np.testing.assert_allclose(model.log_prob(x, labels), unconditional.log_prob(x), rtol=1e-6)
