@@ -163,8 +163,12 @@ class AutoregressiveModel(GenerativeModel):
             check_argument(fits, "given", f"1 or {static} examples", given.shape[0])
             keep = self._kept_positions(mask)
             x = tf.broadcast_to(given, shape)
+        condition = self.condition(y, num_samples)
+        if condition is not None:
+            # In a graph the labels may tell the number of samples: to the states of a loop, too.
+            x = tf.ensure_shape(x, [condition.shape[0], *self.event_shape])
         temperature = tf.cast(temperature, self.float_dtype)
-        return x, keep, self.condition(y, num_samples), self.next_seed(seed), temperature
+        return x, keep, condition, self.next_seed(seed), temperature
 
     def _kept_positions(self, mask: Any) -> tf.Tensor:
         mask = tf.convert_to_tensor(mask)
