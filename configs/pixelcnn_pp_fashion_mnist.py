@@ -31,5 +31,5 @@ def get_config(mode: str | None = None) -> ConfigDict:
         data=dict(name="random_images", event_shape=(28, 28, 1), num_levels=256),
         filters=4,
         num_mixtures=2,
-        num_scales=2,
+        num_scales=1,
     )

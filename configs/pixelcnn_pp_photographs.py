@@ -38,5 +38,5 @@ def get_config(mode: str | None = None) -> ConfigDict:
         data=dict(name="random_images", event_shape=(8, 8, 3), num_levels=256),
         filters=3,
         num_mixtures=2,
-        num_scales=2,
+        num_scales=1,
     )
