@@ -54,7 +54,6 @@ def by_pixel(layer: Any, x: tf.Tensor) -> tf.Tensor:
             y, state, record = layer.step(pixel, state, above[:, :, column : column + 1])
             outputs.append(y)
             records.append(record)
-        assert record.shape == layer.initial_record(batch_size).shape
         memory = layer.end_row(memory, tf.concat(records, axis=2))
         rows.append(tf.concat(outputs, axis=2))
     return tf.concat(rows, axis=1)

@@ -180,9 +180,6 @@ class DiagonalBiLSTM(Configurable, keras.Layer):
         h, c = self.left.cell(self.left.input_to_state(x_t), left_above, state, kernel)
         return h + right_above, (h, c), tf.concat([h, x_t], axis=-1)
 
-    def initial_record(self, batch_size: Any) -> tf.Tensor:
-        return tf.zeros([batch_size, 1, 1, self.filters + self.num_channels], self.compute_dtype)
-
     def end_row(self, memory: tf.Tensor, record: tf.Tensor) -> tf.Tensor:
         left, x = tf.split(record, [self.filters, self.num_channels], axis=-1)
         right_above = tf.split(memory, 2, axis=-1)[1]

@@ -131,9 +131,6 @@ class RowLSTM(ComputedKernel, Configurable, keras.Layer):
         h, c = lstm_cell(self._input_to_state(seen) + from_state, c)
         return h, seen[:, :, 1:], tf.concat([h, c], axis=-1)
 
-    def initial_record(self, batch_size: Any) -> tf.Tensor:
-        return tf.zeros([batch_size, 1, 1, 2 * self.filters], self.compute_dtype)
-
     def end_row(self, memory: State, record: tf.Tensor) -> State:
         h, c = tf.split(record, 2, axis=-1)
         return h, c
