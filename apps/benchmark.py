@@ -54,6 +54,7 @@ def main() -> None:
         "share of the latter": f"{100 * figures['share_of_matmul']:.1f} %",
         "log_prob": f"{figures['log_prob_examples_per_second']:,.0f} examples/s",
         "sample": f"{figures['sample_examples_per_second']:,.1f} examples/s",
+        "a sample costs": f"{figures['sample_passes']:,.2f} evaluations of log_prob",
         "peak memory, training": f"{figures['peak_memory_bytes'] / 2**20:,.0f} MiB",
         "hardware": origin["hardware"],
     }

@@ -41,7 +41,9 @@ def benchmark(
         `matmul_flop_per_second`, the rate of a product of two 2048x2048 float32 matrices, and
         `share_of_matmul`, the training step's rate as a share of it;
         `log_prob_examples_per_second` and `sample_examples_per_second`, compiled, one batch at a
-        time; `peak_memory_bytes` of the process after training with XLA.
+        time; `sample_passes`, what a batch of samples costs in evaluations of `log_prob`: sampling
+        an autoregressive model of n positions without its caches costs n of them;
+        `peak_memory_bytes` of the process after training with XLA.
 
     Raises:
         ValueError: a model that is not compiled, or data that the model refuses.
@@ -73,8 +75,10 @@ def benchmark(
     flop = product_flop(train_step, keras.utils.pack_x_y_sample_weight(x, y))
 
     seed = tf.constant([0, EVALUATION_SEED])
-    (log_prob,) = time_of(_compiled(model.log_prob, x, y, seed))
-    (sample,) = time_of(_compiled(lambda y, seed: model.sample(batch_size, y, seed), y, seed))
+    log_prob, sample = time_of(
+        _compiled(model.log_prob, x, y, seed),
+        _compiled(lambda y, seed: model.sample(batch_size, y, seed), y, seed),
+    )
     return {
         "num_parameters": int(model.count_params()),
         "batch_size": batch_size,
@@ -87,6 +91,7 @@ def benchmark(
         "share_of_matmul": flop / step / matmul_rate,
         "log_prob_examples_per_second": batch_size / log_prob,
         "sample_examples_per_second": batch_size / sample,
+        "sample_passes": sample / log_prob,
         "peak_memory_bytes": peak_memory,
     }
 

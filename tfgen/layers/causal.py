@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfgen.configurable import Configurable
+from tfgen.layers.functions import add_bias
 
 
 class ComputedKernel:
@@ -96,7 +97,7 @@ class CausalConv2D(ComputedKernel):
         return tf.nn.conv2d(x, kernel, strides=[1, *strides, 1], padding=padding)
 
     def _with_bias(self, x: tf.Tensor) -> tf.Tensor:
-        return x if self.bias is None else x + tf.cast(self.bias, x.dtype)
+        return x if self.bias is None else add_bias(x, tf.cast(self.bias, x.dtype))
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         kernel = self.effective_kernel()

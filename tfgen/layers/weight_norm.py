@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.configurable import Configurable
 from tfgen.layers.causal import CausalConv2D, ComputedKernel
+from tfgen.layers.functions import add_bias
 
 SMALLEST_VARIANCE = 1e-10
 
@@ -88,7 +89,8 @@ class WeightNorm(ComputedKernel, Configurable, keras.Layer):
         return self._output(x)
 
     def _output(self, x: tf.Tensor) -> tf.Tensor:
-        return self._linear(x, self.effective_kernel()) + tf.cast(self.bias, self.compute_dtype)
+        y = self._linear(x, self.effective_kernel())
+        return add_bias(y, tf.cast(self.bias, self.compute_dtype))
 
     def _initialize(self, y: tf.Tensor) -> None:
         y = tf.cast(y, self.length.dtype)
@@ -213,7 +215,7 @@ class ShiftedConv2DTranspose(WeightNorm):
             x = tf.concat([x, right], axis=-1)
         y = tf.einsum("bhwc,cd->bhwd", x, self.effective_kernel())
         y = tf.reshape(y, [tf.shape(y)[0], *y.shape[1:3], 2, 2, self.units])
-        return y + tf.cast(self.bias, y.dtype)
+        return add_bias(y, tf.cast(self.bias, y.dtype))
 
     def _output(self, x: tf.Tensor) -> tf.Tensor:
         y = tf.transpose(self.blocks(x), [0, 1, 3, 2, 4, 5])

@@ -12,6 +12,7 @@ from tfgen.checks import check_argument, check_integer
 from tfgen.configurable import Configurable
 from tfgen.distributions import DiscretizedLogisticMixture
 from tfgen.layers.causal import Block, DownShift, RightShift
+from tfgen.layers.functions import concat_elu, dropout
 from tfgen.layers.weight_norm import (
     ShiftedConv2D,
     ShiftedConv2DTranspose,
@@ -24,24 +25,6 @@ from tfgen.models.autoregressive.parts import check_integer_image, condition_lay
 # (rows, columns), columns to the left: of the stream from above, of the one from above and left.
 DOWN = {"kernel_size": (2, 3), "columns_left": 1}
 DOWN_RIGHT = {"kernel_size": (2, 2), "columns_left": 1}
-
-
-@tf.custom_gradient
-def concat_elu(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    """ELU of x and of -x, twice the channels; one exponential serves both, and the gradient."""
-    exponential = tf.exp(-tf.abs(x))
-    y = tf.concat(
-        [tf.where(x > 0, x, exponential - 1.0), tf.where(x < 0, -x, exponential - 1.0)], axis=-1
-    )
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        first, second = tf.split(upstream, 2, axis=-1)
-        one = tf.ones([], x.dtype)
-        return first * tf.where(x > 0, one, exponential) - second * tf.where(
-            x < 0, one, exponential
-        )
-
-    return y, gradient
 
 
 class GatedResidual(Block):
@@ -80,7 +63,7 @@ class GatedResidual(Block):
             y += self.aux_layer(concat_elu(aux))
         y = concat_elu(y)
         if seed is not None:
-            y = tf.nn.experimental.stateless_dropout(y, self.dropout, seed)
+            y = dropout(y, self.dropout, seed)
         y = run(self.output_layer, y)
         if shift is not None:
             y += shift[:, None, None]
