@@ -16,7 +16,6 @@ from tests.models import pixelcnn_pp_port as port
 from tests.models.test_pixelcnn import check_frequencies, exact_probabilities, index_of
 from tfgen.layers.weight_norm import WeightNorm
 from tfgen.models import PixelCNNPP
-from tfgen.models.autoregressive.pixelcnn_pp import concat_elu
 
 
 def small(event_shape, num_levels, scale=0.3, **arguments):
@@ -208,20 +207,6 @@ def test_the_cached_sampler_of_colours_with_classes_temperature_and_completion()
 
 
 # ---------------------------------------------------------------------- parts
-
-
-def test_concat_elu_and_its_gradient():
-    x = np.concatenate([3.0 * np.random.default_rng(0).standard_normal(61), [0.0, -200.0, 200.0]])
-    x = tf.constant(x.reshape(1, 2, 4, 8), tf.float64)
-    upstream = tf.constant(np.random.default_rng(1).standard_normal([1, 2, 4, 16]))
-    results = []
-    for function in (concat_elu, lambda x: tf.nn.elu(tf.concat([x, -x], axis=-1))):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = function(x)
-        results.append((y, tape.gradient(y, x, upstream)))
-    for ours, plain in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-15)
 
 
 def test_labels_matter_only_through_their_weights():

@@ -3,6 +3,7 @@
 from tfgen.layers import nets
 from tfgen.layers.causal_conv1d import CausalConv1D
 from tfgen.layers.diagonal_lstm import DiagonalBiLSTM
+from tfgen.layers.edge_conv import ActNormConv2D, EdgeConv2D, ZeroConv2D
 from tfgen.layers.masked_conv import MaskedConv2D, causal_mask, channel_groups
 from tfgen.layers.masked_dense import IncrementalPass, MaskedDense, MaskedMLP
 from tfgen.layers.nets import MLP, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
@@ -18,10 +19,12 @@ from tfgen.layers.weight_norm import (
 
 __all__ = [
     "MLP",
+    "ActNormConv2D",
     "CausalConv1D",
     "ConvDecoder",
     "ConvEncoder",
     "DiagonalBiLSTM",
+    "EdgeConv2D",
     "IncrementalPass",
     "MLPDecoder",
     "MLPEncoder",
@@ -36,6 +39,7 @@ __all__ = [
     "WeightNorm",
     "WeightNormConv2D",
     "WeightNormDense",
+    "ZeroConv2D",
     "causal_mask",
     "channel_groups",
     "nets",

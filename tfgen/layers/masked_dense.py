@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.configurable import Configurable
+from tfgen.layers.functions import Dropout
 from tfgen.layers.nets import SMALL
 
 ORDERS = ("natural", "reversed", "random")
@@ -167,7 +168,7 @@ class MaskedMLP(Configurable, keras.Layer):
         ]
         self._degrees = tuple(np.stack(table).astype("int32") for table in zip(*rows, strict=True))
         self.hidden = [MaskedDense(size, kernel_initializer=kernel_initializer) for size in units]
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         size = num_values * num_outputs
         self.outputs = MaskedDense(size, kernel_initializer=SMALL)
         self.direct = MaskedDense(size, False, SMALL) if direct else None

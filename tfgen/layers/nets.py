@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfgen.checks import check_argument, check_integer
 from tfgen.configurable import Configurable
+from tfgen.layers.functions import Dropout
 
 # Of last layers: the first outputs are small beside the output's bias, which starts from the data.
 SMALL = {"class_name": "VarianceScaling", "config": {"scale": 0.1}}
@@ -47,7 +48,7 @@ class MLP(Configurable, keras.Layer):
         self.layers = [
             keras.layers.Dense(size, activation=activation, kernel_initializer=he) for size in units
         ]
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         for layer in self.layers:
@@ -103,7 +104,7 @@ class ResidualBlock(Configurable, keras.Layer):
         self.first = keras.layers.Conv2D(
             filters, 3, padding="same", activation=activation, kernel_initializer="he_normal"
         )
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.second = keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="zeros")
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -96,16 +96,12 @@ class ResidualNetwork(Configurable, keras.Layer):
                 name="position", shape=(*inner_shape[1:], self.filters), initializer="zeros"
             )
             self.input_layer = WeightNormConv2D(self.filters, 3, dtype=policy, name="input")
-            self.output_layer = WeightNormConv2D(
-                self.num_outputs * patch_size**2, 1, gain=0.0, dtype=policy, name="output"
-            )
         else:
             check_argument(patch_size == 1, "patch_size", "1 for vectors", patch_size)
             inner_shape = (None,)
             self.input_layer = WeightNormDense(self.filters, dtype=policy, name="input")
-            self.output_layer = WeightNormDense(
-                self.num_outputs, gain=0.0, dtype=policy, name="output"
-            )
+        num_outputs = self.num_outputs * patch_size**2
+        self.output_layer = WeightNormDense(num_outputs, gain=0.0, dtype=policy, name="output")
         self.blocks = [
             ResidualBlock(
                 self.filters, 1.0 / self.num_blocks, self.activation_name, dtype=policy, name=name

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tfgen.checks import check_argument, check_integer
 from tfgen.layers.causal import Block
+from tfgen.layers.functions import Dropout
 from tfgen.layers.masked_conv import MaskedConv2D
 from tfgen.models.autoregressive.base import AutoregressiveModel
 from tfgen.models.autoregressive.parts import (
@@ -31,7 +31,7 @@ class ResidualBlock(Block):
         super().__init__(**kwargs)
         self.reduce = MaskedConv2D(filters, 1, "B", num_groups)
         self.spatial = MaskedConv2D(filters, BLOCK_KERNEL_SIZE, "B", num_groups)
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.expand = MaskedConv2D(2 * filters, 1, "B", num_groups)
 
     def call(

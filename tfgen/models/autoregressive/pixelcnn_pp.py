@@ -12,7 +12,7 @@ from tfgen.checks import check_argument, check_integer
 from tfgen.configurable import Configurable
 from tfgen.distributions import DiscretizedLogisticMixture
 from tfgen.layers.causal import Block, DownShift, RightShift
-from tfgen.layers.functions import concat_elu, dropout
+from tfgen.layers.functions import concat_elu, dropout, recompute
 from tfgen.layers.weight_norm import (
     ShiftedConv2D,
     ShiftedConv2DTranspose,
@@ -266,8 +266,8 @@ class PixelCNNPP(AutoregressiveModel):
             def call(*values: tf.Tensor) -> tf.Tensor:
                 return layer(**dict(zip(inputs, values, strict=True)), seed=seed, run=run)
 
-            recompute = self.recompute and self.is_training
-            return (tf.recompute_grad(call) if recompute else call)(*inputs.values())
+            again = self.recompute and self.is_training
+            return (recompute(call) if again else call)(*inputs.values())
 
         ups, outputs, below = [x], [], []
         for index, layer in enumerate(stream.up):
