@@ -16,7 +16,7 @@ def run(main: Callable[[], None], usage: str) -> None:
             if len(argv) > 1:
                 raise ValueError(f"arguments must be --flags; received: {argv[1:]}. {usage}")
             main()
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:  # an extra that is not installed
             fail(str(error))
 
     app.run(guarded, flags_parser=_parse)

@@ -1,11 +1,14 @@
-"""What a density model must beat, on the same test set: independent values and lossless files.
+"""What a density model must beat, on the same test set.
 
 python -m apps.yardsticks --data=digits
 python -m apps.yardsticks --data=fashion_mnist
+python -m apps.yardsticks --data=flights
 python -m apps.yardsticks --config=configs/wavenet_speech.py
+python -m apps.yardsticks --config=configs/maf_power.py --config.data.path=data/power
 
 Images: a histogram for each pixel, PNG and WebP. Audio: a histogram of the samples, FLAC of the
-same 8-bit codes (this needs the package soundfile), and FLAC of the original files.
+same 8-bit codes (this needs the package soundfile), and FLAC of the original files. Tables of real
+numbers: a Gaussian with full covariance, and scikit-learn's mixture of Gaussians.
 """
 
 from absl import flags
@@ -13,7 +16,7 @@ from ml_collections import config_flags
 
 from apps.common import run, table
 
-_DATA = flags.DEFINE_string("data", None, "Name of a data set of images.")
+_DATA = flags.DEFINE_string("data", None, "Name of a data set.")
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, for its data section.")
 
 
@@ -32,8 +35,12 @@ def main() -> None:
         _audio(splits, levels, options)
     elif levels is not None and len(splits.info.event_shape) == 3:
         _images(splits, levels)
+    elif levels is None and len(splits.info.event_shape) == 1:
+        _tables(splits)
     else:
-        raise ValueError(f"--data must name a set of images or audio; received: {name!r}.")
+        raise ValueError(
+            f"--data must name a set of images, audio or real tables; received: {name!r}."
+        )
 
 
 def _images(splits, levels: int) -> None:
@@ -44,6 +51,17 @@ def _images(splits, levels: int) -> None:
     for file_format in ("png", "webp"):
         files = lossless_compression(splits.test.x, file_format)
         print(f"{file_format}, lossless, bits/dim\n{table(files)}")
+
+
+def _tables(splits) -> None:
+    from tfgen.evaluation.yardsticks import full_gaussian, gaussian_mixture
+
+    train, validation, test = splits.train.x, splits.validation.x, splits.test.x
+    if splits.info.entropy is not None:
+        print(f"entropy of the true density, nats\n  {splits.info.entropy:.4f}")
+    print(f"full Gaussian, nats\n{table(full_gaussian(train, test))}", flush=True)
+    mixture = gaussian_mixture(train, validation, test)
+    print(f"mixture of Gaussians, nats\n{table(mixture)}")
 
 
 def _audio(splits, levels: int, options) -> None:

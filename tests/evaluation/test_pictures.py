@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfgen.evaluation.pictures import completion_strip, image_grid
+from tfgen.evaluation.pictures import completion_strip, image_grid, image_rows, straight_paths
 
 GAP, GREY = 2, 128
 
@@ -33,3 +33,21 @@ def test_completion_strip_has_a_row_an_image():
         np.testing.assert_allclose(kept[28:], 127.5, atol=0.5)
         for column in (2, 3, 4):
             np.testing.assert_allclose(cell(picture, row, column), 51 * (row + 1), atol=1)
+
+
+def test_rows_are_rows_and_columns_columns():
+    levels = np.array([[0, 1, 2], [3, 4, 5]], "uint8")
+    picture = image_rows(levels[..., None, None, None], 6)
+    for row in range(2):
+        for column in range(3):
+            assert (cell(picture, row, column) == 51 * levels[row, column]).all()
+
+
+def test_straight_paths_hit_both_ends_and_the_middle():
+    starts, ends = np.random.default_rng(0).standard_normal((2, 4, 2, 3, 1)).astype("float32")
+    paths = straight_paths(starts, ends, 5)
+    assert paths.shape == (4, 5, 2, 3, 1)
+    np.testing.assert_array_equal(paths[:, 0], starts)
+    np.testing.assert_array_equal(paths[:, 4], ends)
+    np.testing.assert_allclose(paths[:, 2], (starts + ends) / 2, rtol=1e-6)
+    np.testing.assert_allclose(np.diff(paths, 2, axis=1), 0.0, atol=1e-6)

@@ -141,3 +141,53 @@ def test_flac_of_files_counts_their_16_bit_samples(tmp_path):
     assert result["num_files"] == 2
     # Noise: 16 bits, and two headers.
     assert 16.0 < result["bits_per_sample"] < 16.0 + 2 * 8 * 9000 / 21000
+
+
+def two_clusters(num_rows, seed):
+    """Two Gaussians 12 standard deviations apart: the choice of one costs log 2 nats."""
+    random = np.random.RandomState(seed)
+    x = random.standard_normal((num_rows, 2)) + 12.0 * random.randint(2, size=(num_rows, 1))
+    return (x * [1e3, 1e-2]).astype(np.float32)  # units as different as those of tables
+
+
+def test_full_gaussian_is_the_density_of_the_training_moments():
+    random = np.random.RandomState(4)
+    mixing = np.array([[2.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.3, 0.2, 1e-2]])
+    train, test = (
+        (random.standard_normal((n, 3)) @ mixing.T + [5.0, 0.0, -3.0]).astype(np.float32)
+        for n in (400, 50)
+    )
+    result = yardsticks.full_gaussian(train, test)
+    loc = train.astype(float).mean(0)
+    covariance = sum(np.outer(row, row) for row in train - loc) / 400
+    z = test - loc
+    log_prob = -0.5 * np.einsum("ni,ij,nj->n", z, np.linalg.inv(covariance), z)
+    log_prob -= 0.5 * np.log(np.linalg.det(2 * math.pi * covariance))
+    assert result["log_likelihood"] == pytest.approx(log_prob.mean(), rel=1e-5)
+    assert result["nats"] == -result["log_likelihood"]
+    assert result["standard_error"] == pytest.approx(log_prob.std(ddof=1) / math.sqrt(50), rel=1e-4)
+    assert result["num_examples"] == 50
+
+
+def test_gaussian_mixture_reaches_the_entropy_in_the_units_of_the_data():
+    train, validation, test = (two_clusters(n, seed) for seed, n in enumerate((1000, 200, 2000)))
+    result = yardsticks.gaussian_mixture(train, validation, test, num_components=(1, 2))
+    assert result["num_components"] == 2
+    entropy = math.log(2) + math.log(2 * math.pi * math.e) + math.log(1e3 * 1e-2)
+    assert abs(result["nats"] - entropy) < 4 * result["standard_error"] + 0.02
+    one = yardsticks.gaussian_mixture(train, validation, test, num_components=(1,))
+    assert one["nats"] == pytest.approx(yardsticks.full_gaussian(train, test)["nats"], abs=1e-3)
+
+
+def test_refusals_of_tables():
+    x = two_clusters(30, seed=0)
+    with pytest.raises(ValueError, match="linearly independent columns"):
+        yardsticks.full_gaussian(np.concatenate([x, x[:, :1]], 1), np.zeros((2, 3), "float32"))
+    with pytest.raises(ValueError, match=r"test_x must be of 2 columns; received: \(2, 3\)"):
+        yardsticks.full_gaussian(x, np.zeros((2, 3), "float32"))
+    with pytest.raises(ValueError, match=r"train_x must be non-empty real numbers .*uint8"):
+        yardsticks.full_gaussian(x.astype("uint8"), x)
+    with pytest.raises(ValueError, match=r"validation_x must be non-empty .*shape \(0, 2\)"):
+        yardsticks.gaussian_mixture(x, x[:0], x)
+    with pytest.raises(ValueError, match="train_x must be 50 rows at least; received: '30 rows'"):
+        yardsticks.gaussian_mixture(x, x, x, num_components=(5, 10))

@@ -11,23 +11,32 @@ from tfgen.data.arrays import load_npz
 from tfgen.data.audio import load_audio_folder
 from tfgen.data.embedded import load_digits, load_table
 from tfgen.data.image_files import load_image_folder, load_image_patches
+from tfgen.data.real_tables import load_diamonds, load_flights
 from tfgen.data.splits import DataInfo, DataSplits, Split
 from tfgen.data.synthetic import load_random_images, load_random_table
 from tfgen.data.tables import load_csv, load_parquet
 from tfgen.data.tfds import load_tfds
 from tfgen.data.toy import TOY_DENSITIES, load_toy
+from tfgen.data.uci import load_bsds300, load_gas, load_hepmass, load_miniboone, load_power
 from tfgen.data.validate import validate
 
 __all__ = ["DataInfo", "DataSplits", "Split", "augment", "load", "names"]
 
 _LOADERS: Mapping[str, Callable[..., DataSplits]] = {
     "audio_folder": load_audio_folder,
+    "bsds300": load_bsds300,
     "csv": load_csv,
+    "diamonds": load_diamonds,
     "digits": load_digits,
+    "flights": load_flights,
+    "gas": load_gas,
+    "hepmass": load_hepmass,
     "image_folder": load_image_folder,
     "image_patches": load_image_patches,
+    "miniboone": load_miniboone,
     "npz": load_npz,
     "parquet": load_parquet,
+    "power": load_power,
     "random_images": load_random_images,
     "random_table": load_random_table,
     **{
@@ -48,8 +57,9 @@ def load(name: str, labels: bool = False, **options: Any) -> DataSplits:
 
     Args:
         name: one of `names()`, or the name of a set in TensorFlow Datasets. The user's own data are
-            `audio_folder`, `image_folder`, `image_patches`, `npz`, `csv` and `parquet` with the
-            option `path`.
+            `audio_folder`, `image_folder`, `image_patches`, `npz`, `csv` and `parquet`, and files
+            of the paper on masked autoregressive flows `power`, `gas`, `hepmass`, `miniboone` and
+            `bsds300`, with the option `path`.
         labels: whether the sets have class labels `y`, or `y` is None.
         **options: the loader's own, see the `load_<name>` functions of this package, and
             `tfgen.data.tfds.load_tfds` for TensorFlow Datasets.

@@ -59,8 +59,22 @@ def completion_strip(
     """
     kept = np.where(mask[..., None], originals, (num_levels - 1) // 2)
     rows = np.concatenate([originals[:, None], kept[:, None], completions], axis=1)
-    images = rows.reshape(-1, *originals.shape[1:]).astype(originals.dtype)
-    return image_grid(images, num_levels, columns=rows.shape[1])
+    return image_rows(rows.astype(originals.dtype), num_levels)
+
+
+def image_rows(rows: np.ndarray, num_levels: int | None) -> np.ndarray:
+    """`[N, K, H, W, C]` in data units as N rows of K images."""
+    return image_grid(rows.reshape(-1, *rows.shape[2:]), num_levels, columns=rows.shape[1])
+
+
+def straight_paths(starts: np.ndarray, ends: np.ndarray, num_points: int) -> np.ndarray:
+    """(1 - t) z_0 + t z_1 with t = 0, 1/(K-1), ..., 1: `[N, K, ...]` from two `[N, ...]` [1].
+
+    [1] Kingma, Dhariwal. Glow: generative flow with invertible 1x1 convolutions. NeurIPS 2018.
+        arXiv:1807.03039
+    """
+    t = np.linspace(0.0, 1.0, num_points).reshape(-1, *[1] * (starts.ndim - 1))
+    return (1.0 - t) * starts[:, None] + t * ends[:, None]
 
 
 def point_density(points: np.ndarray, side: int = 400) -> np.ndarray:
