@@ -60,10 +60,10 @@ class LinearGaussian:
         precision = self.precision
         return 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
 
-    def vae(self, posterior_scale: float = 1.0, **kwargs) -> VAE:
+    def vae(self, posterior_scale: float = 1.0, model_class: type = VAE, **kwargs) -> VAE:
         """This model as a `VAE`, with the optimal diagonal posterior, its scales times a factor."""
         size, latent = self.weights.shape
-        model = VAE(
+        model = model_class(
             event_shape=[size],
             latent_shape=[latent],
             likelihood={"type": "Gaussian", "minimum_scale": 1e-6},

@@ -9,7 +9,8 @@ from tfgen.checks import check_argument
 
 
 class BijectorView(tfp.bijectors.Bijector):
-    """`layer` seen as a `tfb.Bijector`: any number of leading batch dimensions, no variables.
+    """`layer` seen as a `tfb.Bijector`: any number of leading batch dimensions, the layer's own
+    variables.
 
     TFP asks for the value and for its log-determinant separately, so eagerly the layer runs twice;
     inside a `tf.function` the compiler merges the two. (A memo here would hand a later gradient
@@ -20,6 +21,9 @@ class BijectorView(tfp.bijectors.Bijector):
         check_argument(event_ndims is not None, "event_ndims", "given for an unbuilt layer", None)
         self._layer = layer
         self._condition = None if condition is None else tf.convert_to_tensor(condition)
+        # TFP looks for variables in attributes: this is what `trainable_variables` of the view, and
+        # of distributions that hold it, consists of.
+        self._layer_variables = [variable.value for variable in layer.trainable_variables]
         super().__init__(
             forward_min_event_ndims=event_ndims,
             dtype=tf.as_dtype(layer.float_dtype),

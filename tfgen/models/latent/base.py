@@ -159,9 +159,9 @@ class LatentVariableModel(GenerativeModel):
         return tf.cast(x, self.event_dtype)
 
     def encode(self, x: Any, y: Any = None) -> tf.Tensor:
-        """Posterior mean, `[B, *latent_shape]`."""
+        """Posterior mean, `[B, *latent_shape]`; of a flow posterior, the image of its base's."""
         x = self.check_data(x)
-        return self.posterior(x, self.condition(y, tf.shape(x)[0])).mean()
+        return _centre(self.posterior(x, self.condition(y, tf.shape(x)[0])))
 
     def decode(self, z: Any, y: Any = None) -> tf.Tensor:
         """Mean of p(x | z) in data units, float."""
@@ -207,3 +207,11 @@ def _is_diagonal_gaussian(distribution: Any) -> bool:
     return isinstance(distribution, tfd.Independent) and isinstance(
         distribution.distribution, tfd.Normal
     )
+
+
+def _centre(distribution: tfd.Distribution) -> tf.Tensor:
+    """The mean; where a bijector leaves it without closed form, the image of the base's."""
+    try:
+        return distribution.mean()
+    except NotImplementedError:
+        return distribution.bijector.forward(_centre(distribution.distribution))
