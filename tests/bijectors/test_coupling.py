@@ -123,8 +123,10 @@ def test_refusals():
         VectorCoupling(network(5, 1), 0)(data(VECTOR))
     with pytest.raises(ValueError, match="at least two places"):
         VectorCoupling(network(1), 0)(data((1,)))
+    with pytest.raises(ValueError, match="at least two channels; received: 1"):
+        ChannelCoupling(network(1), 0)(data((2, 2, 1)))
     with pytest.raises(ValueError, match="even number of channels; received: 3"):
-        ChannelCoupling(network(1), 0)(data((2, 2, 3)))
+        OnFirstHalf(ActNorm())(data((2, 2, 3)))
     with pytest.raises(ValueError, match="parity must be one of 0, 1; received: 2"):
         CheckerboardCoupling(network(1), 2)
 

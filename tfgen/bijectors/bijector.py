@@ -1,5 +1,6 @@
 """The contract of an invertible layer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -53,6 +54,14 @@ class Bijector(Configurable, keras.Layer):
     def initialize(self, x: tf.Tensor, condition: Any = None) -> tf.Tensor:
         """Data-dependent initialisation on one batch, eagerly; returns the layer's z for it."""
         return self.inverse_and_log_det(x, condition)[0]
+
+    def recalibrate(self, batches: Sequence[tf.Tensor], conditions: Sequence[Any]) -> list[Any]:
+        """Sets stored statistics (`BatchNorm`) to those of the given data, eagerly, layer after
+        layer, with the weights as they are; returns the layer's z for each batch."""
+        return [
+            self.inverse_and_log_det(x, condition)[0]
+            for x, condition in zip(batches, conditions, strict=True)
+        ]
 
     def _forward(self, z: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
         raise NotImplementedError
@@ -126,6 +135,11 @@ class Chain(Bijector):
         for bijector in self.bijectors:
             x = bijector.initialize(x, condition)
         return x
+
+    def recalibrate(self, batches: Sequence[tf.Tensor], conditions: Sequence[Any]) -> list[Any]:
+        for bijector in self.bijectors:
+            batches = bijector.recalibrate(batches, conditions)
+        return list(batches)
 
 
 class Invert(Bijector):

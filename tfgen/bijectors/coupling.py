@@ -1,5 +1,6 @@
 """Coupling layers: one part of the input decides how the other part is changed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ class Coupling(Bijector):
     Args:
         network: maps the kept part to the parameters of the changed part,
             `transformer.num_parameters` channels for each of its channels; called with the
-            condition too where there is one.
+            condition too where there is one. A network with a data-dependent start has a method
+            `initialize` of the same arguments.
         transformer: the elementwise map f; affine by default.
 
     Raises:
@@ -32,6 +34,16 @@ class Coupling(Bijector):
         self.network = network
         self.transformer = AffineTransformer() if transformer is None else transformer
 
+    def initialize(self, x: tf.Tensor, condition: Any = None) -> tf.Tensor:
+        x = self._prepare(x, condition)
+        if hasattr(self.network, "initialize"):
+            self.network.initialize(self._kept(x), condition)
+        return self.inverse_and_log_det(x, condition)[0]
+
+    def _kept(self, x: tf.Tensor) -> tf.Tensor:
+        """What the network sees of the input, the same from both sides."""
+        raise NotImplementedError
+
     def _parameters(self, kept: tf.Tensor, condition: Any, channels: int) -> tf.Tensor:
         parameters = self.network(kept) if condition is None else self.network(kept, condition)
         expected = channels * self.transformer.num_parameters
@@ -42,7 +54,7 @@ class Coupling(Bijector):
 
 class MaskedCoupling(Coupling):
     """Coupling in place: a mask b, 1 at the kept entries, is applied to the network's input, and
-    its complement to the parameters; zero parameters are the identity."""
+    its complement to the parameters, as zero parameters are the identity of most transformers."""
 
     def _mask(self, event_shape: tuple[int, ...]) -> np.ndarray:
         """1 at the kept entries, 0 at the changed ones; broadcasts against `event_shape`."""
@@ -59,19 +71,26 @@ class MaskedCoupling(Coupling):
         self.transformer.build((None, *event_shape))
 
     def _masked_parameters(self, x: tf.Tensor, condition: Any) -> tf.Tensor:
-        kept = self._network_input(x * self.mask)
-        return self.parameter_mask * self._parameters(kept, condition, x.shape[-1])
+        return self.parameter_mask * self._parameters(self._kept(x), condition, x.shape[-1])
 
-    def _network_input(self, kept: tf.Tensor) -> tf.Tensor:
-        return kept
+    def _kept(self, x: tf.Tensor) -> tf.Tensor:
+        return x * self.mask
 
     def _forward(self, z: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
         x, log_det = self.transformer.forward(z, self._masked_parameters(z, condition))
-        return x, _sum_over_event(log_det)
+        return self._with_kept(z, x, log_det)
 
     def _inverse(self, x: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
         z, log_det = self.transformer.inverse(x, self._masked_parameters(x, condition))
-        return z, _sum_over_event(log_det)
+        return self._with_kept(x, z, log_det)
+
+    def _with_kept(
+        self, before: tf.Tensor, after: tf.Tensor, log_det: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        if not self.transformer.zeros_are_identity:
+            after = tf.where(self.mask > 0.0, before, after)
+            log_det = (1.0 - self.mask) * log_det
+        return after, _sum_over_event(log_det)
 
 
 class CheckerboardCoupling(MaskedCoupling):
@@ -91,9 +110,9 @@ class CheckerboardCoupling(MaskedCoupling):
         rows, columns = np.indices(event_shape[:2])
         return ((rows + columns) % 2 != self.parity)[..., np.newaxis]
 
-    def _network_input(self, kept: tf.Tensor) -> tf.Tensor:
-        mask = tf.broadcast_to(self.mask[..., :1], [*tf.unstack(tf.shape(kept)[:3]), 1])
-        return tf.concat([kept, mask], -1)
+    def _kept(self, x: tf.Tensor) -> tf.Tensor:
+        mask = tf.broadcast_to(self.mask[..., :1], [*tf.unstack(tf.shape(x)[:3]), 1])
+        return tf.concat([super()._kept(x), mask], -1)
 
 
 class VectorCoupling(MaskedCoupling):
@@ -111,7 +130,10 @@ class VectorCoupling(MaskedCoupling):
 
 
 class ChannelCoupling(Coupling):
-    """Changes one half of the channels, the first (`changed_half` 0) or the second (1)."""
+    """Changes one half of the channels, the first (`changed_half` 0) or the second (1).
+
+    Of an odd number the first half has one more. Vectors `[B, D]` have D channels.
+    """
 
     def __init__(
         self, network: Any, changed_half: int, transformer: Transformer | None = None, **kwargs: Any
@@ -122,8 +144,9 @@ class ChannelCoupling(Coupling):
 
     def _create_variables(self, event_shape: tuple[int, ...]) -> None:
         channels = event_shape[-1]
-        check_argument(channels % 2 == 0, "event_shape", "of an even number of channels", channels)
-        self.transformer.build((None, *event_shape[:-1], channels // 2))
+        check_argument(channels >= 2, "event_shape", "of at least two channels", channels)
+        self.sizes = (channels - channels // 2, channels // 2)
+        self.transformer.build((None, *event_shape[:-1], self.sizes[self.changed_half]))
 
     def _forward(self, z: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
         kept, changed = self._split(z)
@@ -138,8 +161,11 @@ class ChannelCoupling(Coupling):
         return self._join(kept, changed), _sum_over_event(log_det)
 
     def _split(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        halves = tf.split(x, 2, -1)
+        halves = tf.split(x, self.sizes, -1)
         return halves[1 - self.changed_half], halves[self.changed_half]
+
+    def _kept(self, x: tf.Tensor) -> tf.Tensor:
+        return self._split(x)[0]
 
     def _join(self, kept: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
         return tf.concat([kept, changed] if self.changed_half else [changed, kept], -1)
@@ -174,6 +200,14 @@ class OnFirstHalf(Bijector):
         x = self._prepare(x, condition)
         first, second = tf.split(x, 2, -1)
         return tf.concat([self.bijector.initialize(first, condition), second], -1)
+
+    def recalibrate(self, batches: Sequence[tf.Tensor], conditions: Sequence[Any]) -> list[Any]:
+        halves = [tf.split(x, 2, -1) for x in batches]
+        firsts = self.bijector.recalibrate([first for first, _ in halves], conditions)
+        return [
+            tf.concat([first, second], -1)
+            for first, (_, second) in zip(firsts, halves, strict=True)
+        ]
 
 
 def _sum_over_event(x: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ from tfgen.distributions.likelihood import (
     GaussianMixture,
     Likelihood,
 )
+from tfgen.distributions.model_distribution import ModelDistribution
 
 __all__ = [
     "Bernoulli",
@@ -18,4 +19,5 @@ __all__ = [
     "GaussianMixture",
     "Likelihood",
     "MixtureOfDiscretizedLogistics",
+    "ModelDistribution",
 ]

@@ -8,6 +8,9 @@ from tfgen.models.autoregressive.pixelcnn_pp import PixelCNNPP
 from tfgen.models.autoregressive.pixelrnn import PixelRNN
 from tfgen.models.autoregressive.wavenet import WaveNet
 from tfgen.models.flow.base import Flow
+from tfgen.models.flow.glow import Glow
+from tfgen.models.flow.maf import MAF
+from tfgen.models.flow.nice import NICE
 from tfgen.models.flow.realnvp import RealNVP
 from tfgen.models.generative_model import GenerativeModel
 from tfgen.models.latent.base import LatentVariableModel, Terms
@@ -15,11 +18,14 @@ from tfgen.models.latent.vae import VAE
 
 __all__ = [
     "MADE",
+    "MAF",
+    "NICE",
     "VAE",
     "AutoregressiveModel",
     "Flow",
     "GatedPixelCNN",
     "GenerativeModel",
+    "Glow",
     "LatentVariableModel",
     "PixelCNN",
     "PixelCNNPP",

@@ -98,6 +98,9 @@ class GenerativeModel(Configurable, keras.Model):
     def initialize(self, x: Any, y: Any = None) -> None:
         """Data-dependent initialisation on one batch, eagerly; does nothing the second time."""
 
+    def recalibrate(self, x: Any, y: Any = None) -> None:
+        """Statistics of the training set that an evaluation uses, for the weights as they are."""
+
     @property
     def event_dtype(self) -> str:
         return "float32" if self.num_levels is None else "uint8"

@@ -119,6 +119,7 @@ class Validation(RunCallback):
         num_steps: int,
         evaluate: Likelihood,
         split: Any,
+        training_split: Any,
         checkpoints: Checkpoints,
         metrics: Metrics,
         progress: Progress,
@@ -126,6 +127,7 @@ class Validation(RunCallback):
         super().__init__(start_step)
         self.every, self.num_steps = every, num_steps
         self.evaluate, self.split, self.checkpoints = evaluate, split, checkpoints
+        self.training_split = training_split
         self.metrics, self.progress = metrics, progress
 
     def on_step(self, step: int, logs: dict[str, float]) -> None:
@@ -133,6 +135,7 @@ class Validation(RunCallback):
             return
         self.checkpoints.step.assign(step)
         with self.model.averaged_weights():
+            self.model.recalibrate(self.training_split.x, self.training_split.y)
             if len(self.split) == 0:
                 self.checkpoints.save_best(math.inf)
                 return

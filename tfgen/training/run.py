@@ -222,6 +222,7 @@ def _fit(
         num_steps,
         Likelihood(model, options["batch_size"], config["jit_compile"]),
         data.validation,
+        data.train,
         checkpoints,
         metrics,
         progress,

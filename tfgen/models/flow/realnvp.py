@@ -13,7 +13,7 @@ from tfgen.bijectors.coupling import (
 )
 from tfgen.bijectors.logit import Logit
 from tfgen.bijectors.squeeze import OrderedSqueeze, Squeeze
-from tfgen.bijectors.transformer import AffineTransformer
+from tfgen.bijectors.transformer import new_transformer
 from tfgen.checks import check_argument, check_integer
 from tfgen.layers.residual_network import ResidualNetwork
 from tfgen.models.flow.base import Flow
@@ -55,6 +55,9 @@ class RealNVP(Flow):
         alpha: of the logit; integer data only.
         bound: initial bound of the log-scales.
         activation: of the networks.
+        transformer: the elementwise map of every coupling, the specification of a
+            `tfgen.bijectors.Transformer`, e.g. `{"type": "RationalQuadraticSplineTransformer"}`;
+            by default an `AffineTransformer` with `bound`.
 
     Raises:
         ValueError: an argument outside its range; a shape that cannot be divided as often.
@@ -76,6 +79,7 @@ class RealNVP(Flow):
         alpha: float = 0.05,
         bound: float = 1.0,
         activation: str = "relu",
+        transformer: Any = None,
         **kwargs: Any,
     ):
         super().__init__(event_shape, num_levels=num_levels, **kwargs)
@@ -83,7 +87,8 @@ class RealNVP(Flow):
         check_integer("patch_size", patch_size, minimum=1)
         self.num_couplings = num_couplings
         self.patch_size = patch_size
-        self.bound = bound
+        default = {"type": "AffineTransformer", "bound": bound}
+        self.transformer_specification = transformer or default
         self.network_arguments: dict[str, Any] = {
             "num_blocks": num_blocks,
             "activation": activation,
@@ -107,8 +112,8 @@ class RealNVP(Flow):
         check_argument(num_scales in (None, 1), "num_scales", "1 for vectors", num_scales)
         steps: list[Bijector] = []
         for i in range(self.num_couplings + 1):
-            network = self._network(size, filters)
-            steps += [ActNorm(), VectorCoupling(network, (i + 1) % 2, self._transformer())]
+            parts = self._parts(size, filters)
+            steps += [ActNorm(), VectorCoupling(parity=(i + 1) % 2, **parts)]
         return steps
 
     def _image_steps(self, num_scales: int, filters: int) -> list[Bijector]:
@@ -146,20 +151,20 @@ class RealNVP(Flow):
         patch_size = self.patch_size if fits else 1
         steps: list[Bijector] = []
         for i in range(number):  # odd pixels change first, as in the released code
-            network = self._network(channels, filters, patch_size=patch_size)
-            steps += [ActNorm(), CheckerboardCoupling(network, (i + 1) % 2, self._transformer())]
+            parts = self._parts(channels, filters, patch_size=patch_size)
+            steps += [ActNorm(), CheckerboardCoupling(parity=(i + 1) % 2, **parts)]
         return steps
 
     def _channel_halves(self, channels: int, filters: int) -> list[Bijector]:
         steps: list[Bijector] = []
         for i in range(self.num_couplings):  # the second half changes first
-            network = self._network(channels // 2, filters)
-            steps += [ActNorm(), ChannelCoupling(network, (i + 1) % 2, self._transformer())]
+            parts = self._parts(channels // 2, filters)
+            steps += [ActNorm(), ChannelCoupling(changed_half=(i + 1) % 2, **parts)]
         return steps
 
-    def _network(self, num_values: int, filters: int, **kwargs: Any) -> ResidualNetwork:
-        num_outputs = AffineTransformer.num_parameters * num_values
-        return ResidualNetwork(num_outputs, filters, **self.network_arguments, **kwargs)
-
-    def _transformer(self) -> AffineTransformer:
-        return AffineTransformer(self.bound)
+    def _parts(self, num_values: int, filters: int, **kwargs: Any) -> dict[str, Any]:
+        """Of one coupling that changes `num_values` channels: its network and its transformer."""
+        transformer = new_transformer(self.transformer_specification)
+        num_outputs = transformer.num_parameters * num_values
+        network = ResidualNetwork(num_outputs, filters, **self.network_arguments, **kwargs)
+        return {"network": network, "transformer": transformer}
