@@ -2,6 +2,8 @@
 
 python -m apps.sample --workdir=runs/digits --num=64 --seed=0 --out=grid.png
 python -m apps.sample --workdir=runs/digits --num=8 --keep_rows=4 --out=completions.png
+python -m apps.sample --workdir=runs/digits --num=8 --interpolate --out=interpolations.png
+python -m apps.sample --workdir=runs/digits --num=8 --temperatures=0.5,0.7,1.0 --out=sweep.png
 python -m apps.sample --workdir=runs/speech --num=4 --seconds=3 --out=speech.wav
 """
 
@@ -17,7 +19,15 @@ _NUM = flags.DEFINE_integer("num", 64, "Number of samples.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed; the same seed draws the same samples.")
 _LABEL = flags.DEFINE_integer("label", None, "Class of the samples; all classes in turn without.")
 _SECONDS = flags.DEFINE_float("seconds", None, "Length of audio; that of the data without.")
-_TEMPERATURE = flags.DEFINE_float("temperature", None, "Of an autoregressive model's conditionals.")
+_TEMPERATURE = flags.DEFINE_float(
+    "temperature", None, "Scale of a flow's noise, or of an autoregressive model's conditionals."
+)
+_TEMPERATURES = flags.DEFINE_list(
+    "temperatures", None, "A row of --num samples for each of these, all rows with the same noise."
+)
+_INTERPOLATE = flags.DEFINE_boolean(
+    "interpolate", False, "Straight paths between the codes of --num pairs of test images."
+)
 _KEEP_ROWS = flags.DEFINE_integer(
     "keep_rows", None, "Keep so many rows of --num test images and draw the rest, four times."
 )
@@ -25,6 +35,7 @@ _OUT = flags.DEFINE_string("out", "samples.png", "File to write, .png, .wav or .
 
 
 NUM_COMPLETIONS = 4
+NUM_POINTS = 9  # of a path, its two ends included
 
 
 def main() -> None:
@@ -35,11 +46,23 @@ def main() -> None:
     out = pathlib.Path(_OUT.value)
     if out.suffix not in (".png", ".wav", ".npz"):
         raise ValueError(f"--out must end in .png, .wav or .npz; received: {_OUT.value!r}.")
+    pictures = {
+        "--keep_rows": (_KEEP_ROWS.value is not None, completions),
+        "--interpolate": (_INTERPOLATE.value, interpolations),
+        "--temperatures": (_TEMPERATURES.value is not None, temperature_sweep),
+    }
+    asked = [flag for flag, (is_asked, _) in pictures.items() if is_asked]
+    if len(asked) > 1:
+        raise ValueError(f"{' and '.join(asked)} must be given one at a time.")
+    if asked and out.suffix != ".png":
+        raise ValueError(f"{asked[0]} must be absent unless --out is a .png file.")
+    for value in _TEMPERATURES.value or ():
+        _temperature(value)
 
     import tensorflow as tf
 
     from tfgen.evaluation.pictures import picture
-    from tfgen.models import AutoregressiveModel
+    from tfgen.models import AutoregressiveModel, Flow
     from tfgen.training.files import write_atomically
     from tfgen.training.run import load, png, read_config, save_array, save_samples
 
@@ -61,14 +84,16 @@ def main() -> None:
             f"--label must be absent: the model has no classes; received: {_LABEL.value}."
         )
     options: dict[str, Any] = {"seed": _SEED.value}
-    if _TEMPERATURE.value is not None or _KEEP_ROWS.value is not None:
-        if not isinstance(model, AutoregressiveModel):
+    if _TEMPERATURE.value is not None or _TEMPERATURES.value is not None:
+        if not isinstance(model, AutoregressiveModel | Flow):
             raise ValueError(
-                "--temperature and --keep_rows must be absent: the model is not autoregressive."
+                "--temperature and --temperatures must be absent: the model's samples have none."
             )
         options["temperature"] = 1.0 if _TEMPERATURE.value is None else _TEMPERATURE.value
-    if _KEEP_ROWS.value is not None:
-        write_atomically(out, png(completions(model, _KEEP_ROWS.value, options)))
+    for flag in asked:
+        if len(model.event_shape) != 3:
+            raise ValueError(f"{flag} must be absent: the run's data are no images.")
+        write_atomically(out, png(pictures[flag][1](model, labels, options)))
         print(out)
         return
     samples = model.sample(_NUM.value, labels, **options)
@@ -86,27 +111,92 @@ def main() -> None:
     print(out)
 
 
-def completions(model: Any, keep_rows: int, options: dict[str, Any]) -> Any:
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if value < 0:
+        raise ValueError(f"--temperatures must be numbers, none negative; received: {text!r}.")
+    return value
+
+
+def completions(model: Any, labels: Any, options: dict[str, Any]) -> Any:
     """A picture of test images, what is kept of them, and completions."""
     import numpy as np
 
     from tfgen.evaluation.pictures import completion_strip
-    from tfgen.training.config import load_data
-    from tfgen.training.run import read_config
+    from tfgen.models import AutoregressiveModel
 
-    if pathlib.Path(_OUT.value).suffix != ".png" or len(model.event_shape) != 3:
-        raise ValueError("--keep_rows must be absent unless --out is a .png file of images.")
+    if not isinstance(model, AutoregressiveModel):
+        raise ValueError("--keep_rows must be absent: the model is not autoregressive.")
     height, width, _ = model.event_shape
+    keep_rows, num_levels = _KEEP_ROWS.value or 0, model.num_levels or 0
     if not 0 < keep_rows < height:
         raise ValueError(f"--keep_rows must be 1 to {height - 1}; received: {keep_rows}.")
-    test = load_data(read_config(_WORKDIR.value)).test[: _NUM.value]
+    test = load_test_split()[: _NUM.value]
     mask = np.zeros((height, width), bool)
     mask[:keep_rows] = True
     given = np.repeat(test.x, NUM_COMPLETIONS, axis=0)
     y = None if model.num_classes is None else np.repeat(test.y, NUM_COMPLETIONS, axis=0)
     drawn = model.sample(len(given), y, given=given, mask=mask, **options).numpy()
     drawn = drawn.reshape(len(test), NUM_COMPLETIONS, *model.event_shape)
-    return completion_strip(test.x, mask, drawn, model.num_levels)
+    return completion_strip(test.x, mask, drawn, num_levels)
+
+
+def interpolations(model: Any, labels: Any, options: dict[str, Any]) -> Any:
+    """A picture with a row for each pair of test images: what lies between their codes.
+
+    Pairs are neighbours in the test set; for a conditional model, among the images of a class.
+    """
+    import functools
+    import itertools
+
+    import numpy as np
+
+    from tfgen.evaluation.pictures import image_rows, straight_paths
+    from tfgen.models import Flow, LatentVariableModel
+
+    if not isinstance(model, Flow | LatentVariableModel):
+        raise ValueError("--interpolate must be absent: the model has no codes.")
+    test = load_test_split()
+    groups = [np.arange(len(test))]
+    if model.num_classes is not None:
+        classes = range(model.num_classes) if _LABEL.value is None else [_LABEL.value]
+        groups = [np.flatnonzero(test.y == label) for label in classes]
+    pairs = [group[: len(group) // 2 * 2].reshape(-1, 2) for group in groups]
+    in_turn = [pair for row in itertools.zip_longest(*pairs) for pair in row if pair is not None]
+    first, second = np.stack(in_turn[: _NUM.value], axis=1)
+    y = None if model.num_classes is None else test.y[first]
+    encode = model.encode
+    if isinstance(model, Flow):  # integers are dequantised
+        encode = functools.partial(model.encode, seed=options["seed"])
+    start, end = (np.asarray(encode(test.x[rows], y)) for rows in (first, second))
+    path = straight_paths(start, end, NUM_POINTS)
+    y = None if y is None else np.repeat(y, NUM_POINTS)
+    decoded = np.asarray(model.decode(path.reshape(-1, *path.shape[2:]), y))
+    return image_rows(decoded.reshape(*path.shape[:2], *model.event_shape), model.num_levels)
+
+
+def temperature_sweep(model: Any, labels: Any, options: dict[str, Any]) -> Any:
+    """A picture with a row of samples for each temperature; a column has the same noise."""
+    import numpy as np
+
+    from tfgen.evaluation.pictures import image_rows
+
+    rows = [
+        np.asarray(model.sample(_NUM.value, labels, **{**options, "temperature": value}))
+        for value in map(_temperature, _TEMPERATURES.value or ())
+    ]
+    return image_rows(np.stack(rows), model.num_levels)
+
+
+def load_test_split() -> Any:
+    """The test set of the run's data."""
+    from tfgen.training.config import load_data
+    from tfgen.training.run import read_config
+
+    return load_data(read_config(_WORKDIR.value)).test
 
 
 if __name__ == "__main__":

@@ -73,9 +73,37 @@ def test_sample_writes_pictures_and_arrays(workdir, tmp_path):
     from PIL import Image
 
     assert Image.open(tmp_path / "a.png").size[0] > 3 * 8
-    for flag in ("--temperature=0.5", "--keep_rows=4"):
-        error = app("sample", f"--workdir={workdir}", flag, status=2)
-        assert "the model is not autoregressive" in error
+    error = app("sample", f"--workdir={workdir}", "--keep_rows=4", status=2)
+    assert "the model is not autoregressive" in error
+
+
+def test_sample_draws_sweeps_and_paths(workdir, tmp_path):
+    """Rows and columns of the pictures: a row a temperature, or a pair of test images."""
+    from PIL import Image
+
+    import tfgen
+    from tfgen.evaluation.pictures import image_grid
+
+    model, sweep, paths = tfgen.load(workdir), tmp_path / "sweep.png", tmp_path / "paths.png"
+    arguments = ["--num=2", "--seed=3", "--temperatures=0,1"]
+    app("sample", f"--workdir={workdir}", *arguments, f"--out={sweep}")
+    rows = [model.sample(2, seed=3, temperature=value) for value in (0.0, 1.0)]
+    expected = image_grid(np.concatenate(rows), 17, columns=2)
+    np.testing.assert_array_equal(np.asarray(Image.open(sweep)), expected)
+
+    app("sample", f"--workdir={workdir}", "--num=3", "--interpolate", f"--out={paths}")
+    test = tfgen.data.load("digits").test.x[:6]
+    picture = np.asarray(Image.open(paths))
+    ends = image_grid(test, 17, columns=2)  # each row begins and ends with a test image
+    side = ends.shape[1] // 2
+    np.testing.assert_array_equal(picture[:, :side], ends[:, :side])
+    np.testing.assert_array_equal(picture[:, -side:], ends[:, -side:])
+
+
+def test_yardsticks_of_tables():
+    output = app("yardsticks", "--data=wine")
+    assert "full Gaussian, nats" in output
+    assert "mixture of Gaussians, nats\n  num_components" in output
 
 
 def test_export_and_benchmark(workdir, tmp_path):
@@ -104,6 +132,9 @@ BAD_INVOCATIONS = [
     ("evaluate", [], "--workdir must be given"),
     ("sample", ["--workdir=W", "--num=0"], "--num must be at least 1"),
     ("sample", ["--workdir=W", "--out=grid.jpeg"], "--out must end in .png, .wav or .npz"),
+    ("sample", ["--workdir=W", "--interpolate", "--keep_rows=2"], "given one at a time"),
+    ("sample", ["--workdir=W", "--temperatures=1,hot"], "none negative; received: 'hot'"),
+    ("sample", ["--workdir=W", "--interpolate", "--out=a.npz"], "unless --out is a .png file"),
     ("export", [], "--workdir must be given"),
     ("benchmark", [], "--config must be given"),
 ]
