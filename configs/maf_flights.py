@@ -13,7 +13,7 @@ from configs import common
 
 def get_config(mode: str | None = None) -> ConfigDict:
     config = common.default()
-    config.num_steps = 20_000
+    config.num_steps = 10_000
     config.batch_size = 512
     config.data = dict(name="flights")
     config.model = dict(
@@ -29,7 +29,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
     config.warmup_steps = 200
     config.learning_rate_decay = "cosine"
     config.log_every_steps = 200
-    config.validate_every_steps = 2000
+    config.validate_every_steps = 1000
     config.checkpoint_every_steps = 5000
     config.evaluation.batch_size = 1000
     return common.smoke(

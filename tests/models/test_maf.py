@@ -44,18 +44,22 @@ def image_data(num):
     return x, np.arange(num) % 3
 
 
-def test_conformance_and_export(tmp_path):
+def test_conformance():
+    model = small([3], num_layers=1, num_features=2, normalization="batch_norm")
+    check_model(model, normal(8, 3).astype("float32"), normal(8, 2, seed=1).astype("float32"))
+
+
+def test_export(tmp_path):
     """Conditional images through batch normalisation to a mixture of Gaussians."""
-    model = small([2, 2, 1], **IMAGES)
-    x, y = image_data(8)
-    check_model(model, x, y)
-    check_export(model, x[:3], tmp_path, y[:3].astype("int32"))
+    model = small([2, 2, 1], num_layers=1, **IMAGES)
+    x, y = image_data(3)
+    check_export(model, x, tmp_path, y.astype("int32"))
 
 
 @pytest.mark.parametrize(
     ("event_shape", "arguments"),
     [
-        ([4], {"num_features": 2, "normalization": "batch_norm", "num_layers": 3}),
+        ([4], {"num_features": 2, "normalization": "batch_norm"}),
         ([2, 1, 2], {"degrees": "random"}),
     ],
 )
@@ -84,8 +88,7 @@ def test_batch_norm_follows_every_layer():
     "arguments",
     [
         {"num_layers": 2, "normalization": "batch_norm", "num_classes": 3},
-        {"num_layers": 1, "num_mixtures": 3, "num_classes": 3},
-        {"num_layers": 0, "num_mixtures": 3},
+        {"num_layers": 1, "num_mixtures": 3},
     ],
 )
 def test_density_integrates_to_one(arguments):
@@ -93,7 +96,7 @@ def test_density_integrates_to_one(arguments):
     label = 2 if "num_classes" in arguments else None
     draws = draw(model, 1000, label, seed=0)
     low, high = draws.min(0) - 3.0 * draws.std(0), draws.max(0) + 3.0 * draws.std(0)
-    axes = [np.linspace(a, b, 500) for a, b in zip(low, high, strict=True)]
+    axes = [np.linspace(a, b, 300) for a, b in zip(low, high, strict=True)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
     density = np.exp(model.log_prob(grid.astype("float32"), label))
     cell = math.prod(axis[1] - axis[0] for axis in axes)
@@ -135,7 +138,7 @@ def test_composes_with_tfp(num_mixtures):
     one = model.distribution(y[0])
     np.testing.assert_allclose(one.log_prob(x), model.log_prob(x, y[0]), rtol=1e-10)
     if num_mixtures:
-        draws = one.sample([2, 5], seed=1)
+        draws = tf.function(lambda: one.sample([2, 5], seed=1), autograph=False)()
         assert draws.shape == (2, 5, 3)
         assert np.isfinite(one.log_prob(draws)).all()
     base = tfd.Sample(tfd.Normal(tf.zeros([], tf.float64), 1.0), [3])
@@ -159,11 +162,10 @@ def test_samples_follow_the_density():
     assert abs(-log_prob.mean() - entropy) < 4.0 * error + 1e-3
 
 
-def test_temperature_narrows_samples():
-    for num_mixtures in (None, 2):
-        model = small([2], scale=0.1, num_mixtures=num_mixtures)
-        spread = [np.std(draw(model, 500, seed=0, temperature=t)) for t in (0.1, 1.0)]
-        assert spread[0] < 0.8 * spread[1]
+def test_temperature_narrows_samples_of_the_mixture_too():
+    model = small([2], scale=0.1, num_layers=1, num_mixtures=2)
+    spread = [np.std(draw(model, 500, seed=0, temperature=t)) for t in (0.1, 1.0)]
+    assert spread[0] < 0.8 * spread[1]
 
 
 def test_initialize_standardises_tables_and_the_base_starts_from_the_data():
@@ -178,8 +180,8 @@ def test_initialize_standardises_tables_and_the_base_starts_from_the_data():
 
 
 def test_extreme_values_stay_finite():
-    for arguments in ({}, {"normalization": "batch_norm"}, {"num_mixtures": 2}):
-        model = small([3], num_layers=5, **arguments)
+    for arguments in ({}, {"normalization": "batch_norm", "num_mixtures": 2}):
+        model = small([3], num_layers=3, **arguments)
         x = (1e3 * normal(10, 3)).astype("float32")
         assert np.isfinite(model.log_prob(x)).all()
         with tf.GradientTape() as tape:
@@ -245,7 +247,7 @@ def test_evaluation_does_not_suffer_lagging_statistics():
 
 def test_fit_recalibrates_before_validation_and_at_the_end():
     x = shuffled_columns(256)
-    model = MAF([4], num_layers=2, hidden=[8], normalization="batch_norm")
+    model = MAF([4], num_layers=1, hidden=[8], normalization="batch_norm")
     model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile=False)
     history = model.fit(x, batch_size=64, epochs=2, validation_data=(x,), verbose=0)
     with model._training():

@@ -11,7 +11,7 @@ from tfgen import seeds
 from tfgen.checks import check_argument
 from tfgen.layers.causal import fixed_kernels
 from tfgen.models.autoregressive.passes import Raster, Whole
-from tfgen.models.generative_model import GenerativeModel
+from tfgen.models.generative_model import GenerativeModel, compiled_sampler
 
 tfd = tfp.distributions
 
@@ -190,14 +190,9 @@ class AutoregressiveModel(GenerativeModel):
         return self._sampling_loop(*arguments)
 
     def signatures(self) -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[Any]]]:
-        """Besides those of all models `sample_xla`: `sample`, compiled at a server's first request.
-
-        A server compiles on a CPU only if it was started so; `sample` runs on any.
-        """
+        """Besides those of all models `sample_xla`, compiled at a server's first request."""
         signatures = super().signatures()
-        sample, specs = signatures["sample"]
-        compiled = tf.function(sample, jit_compile=True, autograph=False)
-        return {**signatures, "sample_xla": (compiled, specs)}
+        return {**signatures, **compiled_sampler(signatures)}
 
     def _sampling_loop(
         self,

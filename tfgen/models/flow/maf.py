@@ -1,6 +1,6 @@
 """Masked autoregressive flows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -17,6 +17,7 @@ from tfgen.distributions.model_distribution import ModelDistribution
 from tfgen.layers.masked_dense import MaskedMLP
 from tfgen.models.autoregressive.made import MADE
 from tfgen.models.flow.base import Flow
+from tfgen.models.generative_model import compiled_sampler
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
@@ -90,7 +91,7 @@ class MAF(Flow):
         check_integer("num_layers", num_layers, minimum=minimum)
         check_one_of("normalization", normalization, tuple(NORMALIZATIONS))
         condition_size = self.num_classes or self.num_features or 0
-        network_arguments = {
+        network_arguments: dict[str, Any] = {
             "activation": activation,
             "degrees": degrees,
             "kernel_initializer": "glorot_uniform" if activation == "tanh" else "he_normal",
@@ -161,3 +162,8 @@ class MAF(Flow):
     @tf.function(jit_compile=True)
     def _compiled_decode(self, z: tf.Tensor, condition: Any) -> tf.Tensor:
         return Flow._decode(self, z, condition)
+
+    def signatures(self) -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[Any]]]:
+        """Besides those of all flows `sample_xla`, compiled at a server's first request."""
+        signatures = super().signatures()
+        return {**signatures, **compiled_sampler(signatures)}
