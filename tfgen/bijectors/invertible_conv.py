@@ -91,13 +91,8 @@ def _random_orthogonal(size: int, seed: int) -> np.ndarray:
 
 
 def _plu(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """P, L, U of a matrix, by Gaussian elimination with partial pivoting."""
+    """P, L, U of a matrix, L with unit diagonal."""
+    with tf.init_scope():
+        packed, rows = (part.numpy() for part in tf.linalg.lu(matrix))
     size = len(matrix)
-    rows, lower, upper = np.arange(size), np.zeros((size, size)), matrix.copy()
-    for column in range(size):
-        pivot = column + np.argmax(np.abs(upper[column:, column]))
-        for array in (rows, lower, upper):
-            array[[column, pivot]] = array[[pivot, column]]
-        lower[column:, column] = upper[column:, column] / upper[column, column]
-        upper[column + 1 :] -= np.outer(lower[column + 1 :, column], upper[column])
-    return np.eye(size)[:, rows], lower, upper
+    return np.eye(size)[:, rows], np.tril(packed, -1) + np.eye(size), np.triu(packed)
