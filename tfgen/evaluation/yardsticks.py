@@ -18,9 +18,9 @@ _CODECS = {
 _MAX_SIDE = 16_383  # pixels, WebP's limit
 _ROWS_AT_ONCE = 1024
 _SMALLEST_EIGENVALUE = 1e-10  # of a correlation matrix; rounding leaves 1e-15 in place of 0
-_NUM_COMPONENTS = (2, 5, 10, 20, 50)
+_NUM_COMPONENTS = (5, 20, 50)
 _ROWS_A_COMPONENT = 10
-_MAX_MIXTURE_ROWS = 100_000
+_MAX_MIXTURE_ROWS = 20_000
 
 
 def independent_pixels(
@@ -198,7 +198,7 @@ def gaussian_mixture(
     """scikit-learn's mixture of Gaussians with full covariances; validation chooses their number.
 
     Columns are standardised for the fit, which adds 1e-6 to every variance, and the likelihood is
-    given in the units of the data. At most 100,000 training rows are used, drawn with `seed`, and
+    given in the units of the data. At most 20,000 training rows are used, drawn with `seed`, and
     at most one component for 10 rows.
 
     Args:
