@@ -12,7 +12,7 @@ from configs import common
 
 def get_config(mode: str | None = None) -> ConfigDict:
     config = common.default()
-    config.num_steps = 10_000
+    config.num_steps = 6_500
     config.batch_size = 32
     config.data = dict(name="fashion_mnist")
     config.model = dict(type="Glow", num_scales=2, num_steps=8, filters=64)
@@ -22,7 +22,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
     )
     config.warmup_steps = 500
     config.learning_rate_decay = "cosine"
-    config.validate_every_steps = 2000
+    config.validate_every_steps = 1300
     config.checkpoint_every_steps = 1000
     return common.smoke(
         config,

@@ -14,7 +14,7 @@ from configs import common
 
 def get_config(mode: str | None = None) -> ConfigDict:
     config = common.default()
-    config.num_steps = 5_000
+    config.num_steps = 6_000
     config.batch_size = 32
     config.data = dict(
         name="image_patches", path="/usr/share/backgrounds/mate/nature", test_fraction=0.2

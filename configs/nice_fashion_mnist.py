@@ -12,7 +12,7 @@ from configs import common
 
 def get_config(mode: str | None = None) -> ConfigDict:
     config = common.default()
-    config.num_steps = 20_000
+    config.num_steps = 16_000
     config.batch_size = 64
     config.data = dict(name="fashion_mnist")
     config.model = dict(type="NICE", num_couplings=4, units=1000, num_layers=3)
