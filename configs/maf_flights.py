@@ -33,5 +33,10 @@ def get_config(mode: str | None = None) -> ConfigDict:
     config.checkpoint_every_steps = 5000
     config.evaluation.batch_size = 1000
     return common.smoke(
-        config, mode, data=dict(name="random_table", num_columns=3), num_layers=1, hidden=(4,)
+        config,
+        mode,
+        data=dict(name="random_table", num_columns=3),
+        num_layers=1,
+        hidden=(4,),
+        transformer=dict(type="RationalQuadraticSplineTransformer", num_bins=2),
     )
