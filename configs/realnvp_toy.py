@@ -17,7 +17,6 @@ def get_config(mode: str | None = None) -> ConfigDict:
     config = common.default()
     config.num_steps = 4000
     config.batch_size = 512
-    config.steps_per_execution = 10
     config.data = dict(name="two_moons", num_examples=100_000)
     config.model = dict(type="RealNVP", num_couplings=9, filters=64, num_blocks=1, bound=2.0)
     config.optimizer = dict(
