@@ -135,6 +135,10 @@ def test_composes_with_tfp(num_mixtures):
     distribution = model.distribution(y)
     assert distribution.batch_shape == [4]
     np.testing.assert_allclose(distribution.log_prob(x), model.log_prob(x, y), rtol=1e-10)
+    # Every x under every y.
+    expected = [model.log_prob(x, row) for row in y]
+    every = distribution.log_prob(x[:, None])
+    np.testing.assert_allclose(every, np.transpose(expected), rtol=1e-10)
     one = model.distribution(y[0])
     np.testing.assert_allclose(one.log_prob(x), model.log_prob(x, y[0]), rtol=1e-10)
     if num_mixtures:

@@ -43,6 +43,8 @@ class BijectorView(tfp.bijectors.Bijector):
         condition = self._condition
         if condition is not None:
             features = condition.shape[-1]
+            batch_shape = tf.broadcast_dynamic_shape(batch_shape, tf.shape(condition)[:-1])
+            x = tf.broadcast_to(x, tf.concat([batch_shape, shape[split:]], 0))
             condition = tf.broadcast_to(condition, tf.concat([batch_shape, [features]], 0))
             condition = tf.reshape(condition, [-1, features])
         flat = tf.reshape(x, tf.concat([[-1], shape[split:]], 0))
