@@ -188,6 +188,13 @@ def test_gradient_of_the_bound_tightens_it(toy):
     assert float(bound) + 0.005 < float(after) < log_p.mean()
 
 
+def test_dequantisation_is_saved_with_the_model(toy, tmp_path):
+    model, x, _ = toy
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.log_prob(x, seed=0), model.log_prob(x, seed=0), rtol=1e-12)
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="dequantization must be None for real data"):
         RealNVP([2], dequantization=VARIATIONAL, **SMALL)
