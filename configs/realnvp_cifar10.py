@@ -29,7 +29,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
     return common.smoke(
         config,
         mode,
-        data=dict(name="random_images", event_shape=(32, 32, 3), num_levels=256),
+        data=dict(name="random_images", event_shape=(8, 8, 3), num_levels=256),
         num_couplings=1,
         filters=4,
         num_blocks=1,

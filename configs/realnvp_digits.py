@@ -33,4 +33,4 @@ def get_config(mode: str | None = None) -> ConfigDict:
     config.learning_rate_decay = "cosine"
     config.validate_every_steps = 200
     config.checkpoint_every_steps = 400
-    return common.smoke(config, mode, num_couplings=1, filters=4)
+    return common.smoke(config, mode, num_scales=1, num_couplings=1, filters=4, num_blocks=1)

@@ -4,8 +4,8 @@ python -m apps.train --config=configs/realnvp_toy.py --workdir=runs/realnvp_two_
 python -m apps.train --config=configs/realnvp_toy.py --config.data.name=pinwheel --workdir=runs/b
 
 The test negative log-likelihood exceeds the entropy of the true density, which
-`python -m apps.yardsticks --data=two_moons` prints, by the divergence of the model from the truth. Spline couplings: affine ones cannot cut a
-density into parts.
+`python -m apps.yardsticks --data=two_moons` prints, by the divergence of the model from the truth.
+Spline couplings: affine ones cannot cut a density into parts.
 Other sets: `banana`, `checkerboard`, `correlated_gaussian`, `eight_gaussians`.
 """
 
