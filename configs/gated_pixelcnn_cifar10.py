@@ -33,7 +33,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
     return common.smoke(
         config,
         mode,
-        data=dict(name="random_images", event_shape=(32, 32, 3), num_levels=256),
+        data=dict(name="random_images", event_shape=(8, 8, 3), num_levels=256),
         filters=6,
         num_layers=2,
         kernel_size=3,

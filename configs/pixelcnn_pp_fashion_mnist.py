@@ -28,7 +28,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
     return common.smoke(
         config,
         mode,
-        data=dict(name="random_images", event_shape=(28, 28, 1), num_levels=256),
+        data=dict(name="random_images", event_shape=(4, 4, 1), num_levels=256),
         filters=4,
         num_mixtures=2,
         num_scales=1,
