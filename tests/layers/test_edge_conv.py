@@ -10,10 +10,10 @@ def normal(shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-@pytest.mark.parametrize(("layer", "units"), [(ActNormConv2D, 5), (ZeroConv2D, 1)])
-def test_edge_is_a_channel_of_the_padding(layer, units):
+@pytest.mark.parametrize("layer", [ActNormConv2D, ZeroConv2D])
+def test_edge_is_a_channel_of_the_padding(layer):
     """Against the definition: one more channel, 1 on a ring of padding, and no padding beyond."""
-    layer = layer(units, dtype="float64")
+    layer = layer(5, dtype="float64")
     x, condition = normal((2, 4, 3, 2)), normal((2, 3), seed=1)
     layer(x, condition)
     randomize(layer)

@@ -47,10 +47,8 @@ class EdgeConv2D(Configurable, keras.Layer):
         self.edge_kernel: Any = None
         if size > 1:
             self.edge_kernel = self._add("edge_kernel", (size, size, 1, self.units))
-            height, width = x_shape[1:3]
-            e = np.pad(np.zeros((height, width)), 1, constant_values=1.0)
-            seen = [e[i : i + height, j : j + width] for i in range(3) for j in range(3)]
-            self.edge = np.stack(seen, axis=-1).reshape(-1, 9)  # what each position's kernel sees
+            inside = np.zeros((1, *x_shape[1:3], 1), "float32")
+            self.edge = np.pad(inside, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=1.0)
         self.condition_kernel: Any = None
         if condition_shape is not None:
             shape = (condition_shape[-1], self.units)
@@ -71,9 +69,9 @@ class EdgeConv2D(Configurable, keras.Layer):
             y = tf.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
             y = add_bias(y, tf.cast(self.bias * scale, dtype))
         else:
-            y = _convolve(x, kernel)
-            edge_kernel = tf.reshape(self.edge_kernel, [9, self.units])
-            edge = tf.matmul(tf.cast(self.edge, edge_kernel.dtype), edge_kernel)
+            y = tf.nn.conv2d(x, kernel, strides=1, padding="SAME")
+            edge = tf.cast(self.edge, self.edge_kernel.dtype)
+            edge = tf.nn.conv2d(edge, self.edge_kernel, strides=1, padding="VALID")
             bias = tf.reshape((edge + self.bias) * scale, [-1])  # of every position
             flat = add_bias(tf.reshape(y, [-1, bias.shape[0]]), tf.cast(bias, dtype))
             y = tf.reshape(flat, tf.shape(y))
@@ -105,27 +103,3 @@ class ZeroConv2D(EdgeConv2D):
 
     kernel_initializer = "zeros"
     log_scale_factor = 3.0
-
-
-def _convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Zero-padded 3x3 convolution: one matrix product, and shifts of the side with fewer channels.
-
-    For networks from few channels to many, or back, XLA's own convolution on a CPU is slower, above
-    all in the gradient.
-    """
-    shifts = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    inputs, units = kernel.shape[2:]
-    if inputs <= units:
-        patches = tf.concat([_shift(x, dy, dx) for dy, dx in shifts], axis=-1)
-        return tf.einsum("bhwc,cd->bhwd", patches, tf.reshape(kernel, [9 * inputs, units]))
-    kernel = tf.reshape(tf.transpose(kernel, [2, 0, 1, 3]), [inputs, 9 * units])
-    parts = tf.split(tf.einsum("bhwc,cd->bhwd", x, kernel), 9, axis=-1)
-    return tf.add_n([_shift(part, dy, dx) for part, (dy, dx) in zip(parts, shifts, strict=True)])
-
-
-def _shift(x: tf.Tensor, dy: int, dx: int) -> tf.Tensor:
-    """y[i, j] = x[i + dy, j + dx], zero where that is outside."""
-    height, width = x.shape[1:3]
-    rows, columns = ([max(-d, 0), max(d, 0)] for d in (dy, dx))
-    x = tf.pad(x, [[0, 0], rows, columns, [0, 0]])
-    return x[:, rows[1] : rows[1] + height, columns[1] : columns[1] + width]
