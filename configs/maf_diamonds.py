@@ -2,7 +2,7 @@
 
 python -m apps.train --config=configs/maf_diamonds.py --workdir=runs/maf_diamonds
 
-The paper has no number for this table. For a few minutes on two cores: affine steps down to
+The paper has no number for this table. Its length is not tried yet: affine steps down to
 mixtures of Gaussians ("MAF MoG"), for the gaps and peaks of recorded numbers, and averaged weights.
 """
 

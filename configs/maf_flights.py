@@ -2,7 +2,7 @@
 
 python -m apps.train --config=configs/maf_flights.py --workdir=runs/maf_flights
 
-The paper has no number for this table. For a few minutes on two cores: spline steps, which follow
+The paper has no number for this table. Its length is not tried yet: spline steps, which follow
 the gaps and edges of recorded numbers better than affine ones, and averaged weights.
 """
 

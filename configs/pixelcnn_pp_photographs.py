@@ -5,7 +5,7 @@ python -m apps.train --config=configs/pixelcnn_pp_photographs.py --workdir=runs/
 python -m apps.train --config=configs/pixelcnn_pp_photographs.py --workdir=DIR \\
     --config.data.path=FOLDER
 
-The paper has no number for this set. A small model, for about 20 minutes on two cores: one and a
+The paper has no number for this set. A small model, trained in half an hour on two cores: one and a
 half passes over 29,000 patches, too few to need dropout. Of the twelve photographs one validates
 and two test; patches are mirrored at random. `data.path` may be any folder of photographs.
 """

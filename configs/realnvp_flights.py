@@ -2,7 +2,7 @@
 
 python -m apps.train --config=configs/realnvp_flights.py --workdir=runs/realnvp_flights
 
-The paper has no number for this table. For a few minutes on two cores: ten affine couplings, and
+The paper has no number for this table. Its length is not tried yet: ten affine couplings, and
 averaged weights.
 """
 

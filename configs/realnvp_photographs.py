@@ -3,7 +3,7 @@
 apt-get install mate-backgrounds
 python -m apps.train --config=configs/realnvp_photographs.py --workdir=runs/realnvp_photographs
 
-The paper has no number for this set. A small model, for about 15 minutes on two cores; the data are
+The paper has no number for this set. A small model, its length not tried yet; the data are
 those of `pixelcnn_pp_photographs`, the model is that of `realnvp_fashion_mnist`.
 """
 

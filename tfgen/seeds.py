@@ -61,7 +61,7 @@ def bernoulli(shape: Any, probability: float, seed: tf.Tensor) -> tf.Tensor:
 
     A hash of each entry's index under a key from the seed, elementwise integer arithmetic, which a
     compiler fuses with what the mask is for. TensorFlow's generators are block ciphers whose blocks
-    XLA's CPU compiler computes again for each entry: 5 to 200 times the time.
+    XLA's CPU compiler computes again for each entry.
 
     Source of the hash's mixing steps: Appleby, MurmurHash3, 32-bit finaliser, in each of two
     rounds.

@@ -32,7 +32,7 @@ def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
     """x + bias, `[..., C]` and `[C]`; the gradient of the bias is a product with a row of ones.
 
     As a sum, XLA's CPU compiler computes whatever the gradient of x consists of once more inside
-    the sum, channel after channel: in PixelCNN++ a fifth of a training step.
+    the sum, channel after channel.
     """
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
