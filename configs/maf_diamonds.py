@@ -2,8 +2,8 @@
 
 python -m apps.train --config=configs/maf_diamonds.py --workdir=runs/maf_diamonds
 
-The paper has no number for this table. Its length is not tried yet: affine steps down to
-mixtures of Gaussians ("MAF MoG"), for the gaps and peaks of recorded numbers, and averaged weights.
+The paper has no number for this table. Affine steps down to mixtures of Gaussians ("MAF MoG"), for
+the gaps and peaks of recorded numbers, and averaged weights. Its length is not tried yet.
 """
 
 from ml_collections import ConfigDict

@@ -2,8 +2,8 @@
 
 python -m apps.train --config=configs/maf_flights.py --workdir=runs/maf_flights
 
-The paper has no number for this table. Its length is not tried yet: spline steps, which follow
-the gaps and edges of recorded numbers better than affine ones, and averaged weights.
+The paper has no number for this table. Spline steps, for the gaps and edges of recorded numbers,
+and averaged weights. Its length is not tried yet.
 """
 
 from ml_collections import ConfigDict

@@ -2,8 +2,8 @@
 
 python -m apps.train --config=configs/realnvp_flights.py --workdir=runs/realnvp_flights
 
-The paper has no number for this table. Its length is not tried yet: ten affine couplings, and
-averaged weights.
+The paper has no number for this table. Ten affine couplings and averaged weights. Its length is
+not tried yet.
 """
 
 from ml_collections import ConfigDict
