@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tests.conformance import check_bijector, randomize
 from tfgen.bijectors import InvertibleConv1x1
+from tfgen.bijectors.invertible_conv import _plu
 
 
 def built(channels, seed=0, dtype="float64", random=False):
@@ -34,6 +35,16 @@ def test_starts_as_a_rotation(channels):
     np.testing.assert_allclose(layer.inverse_matrix(), matrix.T, atol=1e-5)
     np.testing.assert_allclose(layer(normal((3, 4, 4, channels)))[1], 0.0, atol=1e-4)
     assert channels == 1 or np.abs(matrix - built(channels, seed=1).matrix()).max() > 0.1
+
+
+def test_decomposition_gives_back_the_matrix():
+    # Seven rows: their permutation is not its own inverse, and P with P' exchanged is not the same.
+    matrix = normal((7, 7))
+    permutation, lower, upper = _plu(matrix)
+    np.testing.assert_allclose(permutation @ lower @ upper, matrix, atol=1e-12)
+    assert np.abs(permutation.T @ lower @ upper - matrix).max() > 0.1
+    np.testing.assert_array_equal(lower, np.tril(lower, -1) + np.eye(7))
+    np.testing.assert_array_equal(upper, np.triu(upper))
 
 
 def test_factors_are_those_of_the_dense_matrix():
