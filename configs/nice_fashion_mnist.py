@@ -2,7 +2,8 @@
 
 python -m apps.train --config=configs/nice_fashion_mnist.py --workdir=runs/nice_fashion
 
-The paper has no number for this set. A small model; its length is not tried yet.
+The paper has no number for this set. A small model, sized like the other flows
+on this set for about ten minutes on two quiet cores.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +13,7 @@ from configs import common
 
 def get_config(mode: str | None = None) -> ConfigDict:
     config = common.default()
-    config.num_steps = 16_000
+    config.num_steps = 11_000
     config.batch_size = 64
     config.data = dict(name="fashion_mnist")
     config.model = dict(type="NICE", num_couplings=4, units=1000, num_layers=3)
@@ -22,7 +23,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
     )
     config.warmup_steps = 500
     config.learning_rate_decay = "cosine"
-    config.validate_every_steps = 2000
+    config.validate_every_steps = 2750
     config.checkpoint_every_steps = 2000
     return common.smoke(
         config,
