@@ -4,7 +4,8 @@ apt-get install mate-backgrounds
 python -m apps.train --config=configs/realnvp_photographs.py --workdir=runs/realnvp_photographs
 
 The paper has no number for this set. A small model, sized like the other flows on this
-set for about ten minutes on two quiet cores; the data are those of `pixelcnn_pp_photographs`, the model is that of `realnvp_fashion_mnist`.
+set for about ten minutes on two quiet cores; the data are those of `pixelcnn_pp_photographs`, the
+model is that of `realnvp_fashion_mnist`.
 """
 
 from ml_collections import ConfigDict
