@@ -11,6 +11,8 @@ from tfgen.layers import (
     ShiftedConv2DTranspose,
     WeightNormConv2D,
     WeightNormDense,
+    WeightNormMaskedConv2D,
+    causal_mask,
 )
 from tfgen.layers.weight_norm import data_dependent_initialization
 
@@ -18,6 +20,7 @@ IMAGES = (2, 4, 4, 5)
 LAYERS = [
     (WeightNormDense, (6, 5)),
     (WeightNormConv2D, IMAGES),
+    (functools.partial(WeightNormMaskedConv2D, kernel_size=3, mask_type="B", num_groups=3), IMAGES),
     (functools.partial(ShiftedConv2D, kernel_size=(2, 3), columns_left=1), IMAGES),
     (functools.partial(ShiftedConv2D, kernel_size=(2, 2), columns_left=1, strides=2), IMAGES),
     (functools.partial(ShiftedConv2DTranspose, kernel_size=(2, 3)), IMAGES),
@@ -64,6 +67,31 @@ def test_convolution_sums_over_the_neighbourhood():
     np.testing.assert_allclose(layer(x)[0, :, :, 0], expected, rtol=1e-5)
 
 
+def test_strides_skip_positions():
+    """On odd sides, whose padding is the same on both, every second position remains."""
+    whole, strided = WeightNormConv2D(3), WeightNormConv2D(3, strides=2)
+    x = np.random.default_rng(0).standard_normal((2, 5, 7, 4)).astype("float32")
+    y = whole(x)
+    assert strided(x).shape == (2, 3, 4, 3)
+    assert strided(x[:, 1:, 1:]).shape == (2, 2, 3, 3)
+    strided.set_weights(whole.get_weights())
+    np.testing.assert_allclose(strided(x), y[:, ::2, ::2], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mask_type", ["A", "B"])
+def test_masked_convolution_sees_what_the_mask_says(mask_type):
+    """The response to an impulse at the centre is the mask, turned by 180 degrees."""
+    layer = WeightNormMaskedConv2D(6, 3, mask_type, num_groups=3)
+    impulses = np.zeros((3, 5, 5, 3), "float32")
+    impulses[range(3), 2, 2, range(3)] = 1.0
+    layer(impulses)
+    layer.direction.assign(np.ones(layer.direction.shape))
+    response = layer(impulses).numpy()[:, 1:4, 1:4]  # [inputs, rows, columns, units]
+    mask = np.concatenate([causal_mask(3, mask_type, 3, 6, 3), np.zeros((1, 3, 3, 6))])
+    expected = np.moveaxis(mask[::-1, ::-1] / np.sqrt(mask.sum((0, 1, 2))), 2, 0)
+    np.testing.assert_allclose(response, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("columns_left", [0, 1, 2])
 def test_shifted_convolution_sums_over_its_own_row_and_one_above(columns_left):
     layer = ShiftedConv2D(1, (2, 3), columns_left)
@@ -97,14 +125,15 @@ def test_data_dependent_initialisation(make, shape):
         np.testing.assert_array_equal(layer.direction, direction)
 
 
-def test_a_constant_output_survives_initialisation():
-    layer = WeightNormDense(3)
+def test_a_constant_output_keeps_its_length():
+    """Its inputs may vary later: a length that made up for no variance would then blow up."""
+    layer = WeightNormDense(3, gain=0.1)
     x = tf.ones([4, 5])
     layer(x)
     with data_dependent_initialization(layer):
         y = layer(x)
-    assert np.isfinite(y).all()
-    assert all(np.isfinite(weights).all() for weights in layer.get_weights())
+    np.testing.assert_allclose(y, 0.0, atol=1e-6)
+    np.testing.assert_array_equal(layer.length, np.full(3, 0.1, "float32"))
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -124,6 +153,10 @@ def test_refusals():
         WeightNormDense(0)
     with pytest.raises(ValueError, match="kernel_size must be odd; received: 2"):
         WeightNormConv2D(3, kernel_size=2)
+    with pytest.raises(ValueError, match="kernel_size must be at least 3; received: 1"):
+        WeightNormMaskedConv2D(3, 1, "A")
+    with pytest.raises(ValueError, match="units must be at least one a group"):
+        WeightNormMaskedConv2D(2, 3, "A", num_groups=3)
     with pytest.raises(ValueError, match="columns_left must be 0 to 2; received: 3"):
         ShiftedConv2D(3, (2, 3), columns_left=3)
     with pytest.raises(ValueError, match=r"kernel_size\[0\] must be an integer >= 1; received: 0"):

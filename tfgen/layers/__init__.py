@@ -15,6 +15,7 @@ from tfgen.layers.weight_norm import (
     WeightNorm,
     WeightNormConv2D,
     WeightNormDense,
+    WeightNormMaskedConv2D,
 )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "WeightNorm",
     "WeightNormConv2D",
     "WeightNormDense",
+    "WeightNormMaskedConv2D",
     "ZeroConv2D",
     "causal_mask",
     "channel_groups",

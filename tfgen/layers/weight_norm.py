@@ -11,6 +11,7 @@ from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.configurable import Configurable
 from tfgen.layers.causal import CausalConv2D, ComputedKernel
 from tfgen.layers.functions import add_bias
+from tfgen.layers.masked_conv import causal_mask
 
 SMALLEST_VARIANCE = 1e-10
 
@@ -22,6 +23,7 @@ def data_dependent_initialization(owner: keras.Layer) -> Iterator[None]:
     From the mean m and the standard deviation s of its output over the batch, for each unit:
     g <- g gain / s and b <- (b - m) gain / s, so that the output has mean 0 and standard deviation
     `gain`; what it passes on is computed with the new values. For one eager pass [1, section 3].
+    A unit whose output does not vary says nothing about its length, and keeps it.
     """
     layers = [part for part in owner._flatten_layers() if isinstance(part, WeightNorm)]
     for layer in layers:
@@ -95,7 +97,8 @@ class WeightNorm(ComputedKernel, Configurable, keras.Layer):
     def _initialize(self, y: tf.Tensor) -> None:
         y = tf.cast(y, self.length.dtype)
         mean, variance = tf.nn.moments(y, axes=list(range(y.shape.rank - 1)))
-        scale = self.gain * tf.math.rsqrt(variance + SMALLEST_VARIANCE)
+        varies = variance > SMALLEST_VARIANCE
+        scale = tf.where(varies, self.gain * tf.math.rsqrt(variance + SMALLEST_VARIANCE), 1.0)
         self.length.assign(self.length * scale)
         self.bias.assign((self.bias - mean) * scale)
         self.initializes = False
@@ -112,19 +115,24 @@ class WeightNormDense(WeightNorm):
 
 
 class WeightNormConv2D(WeightNorm):
-    """`[B, H, W, inputs]` -> `[B, H, W, units]`, zero padding; see `WeightNorm`."""
+    """`[B, H, W, inputs]` -> `[B, H / strides, W / strides, units]`, rounded up, zero padding; see
+    `WeightNorm`."""
 
-    def __init__(self, units: int, kernel_size: int = 3, gain: float = 1.0, **kwargs: Any):
+    def __init__(
+        self, units: int, kernel_size: int = 3, gain: float = 1.0, strides: int = 1, **kwargs: Any
+    ):
         super().__init__(units, gain, **kwargs)
         check_integer("kernel_size", kernel_size, minimum=1)
         check_argument(kernel_size % 2 == 1, "kernel_size", "odd", kernel_size)
+        check_integer("strides", strides, minimum=1)
         self.kernel_size = kernel_size
+        self.strides = strides
 
     def _kernel_shape(self, num_inputs: int) -> tuple[int, ...]:
         return (self.kernel_size, self.kernel_size, num_inputs, self.units)
 
     def _linear(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d(x, kernel, strides=1, padding="SAME")
+        return tf.nn.conv2d(x, kernel, strides=self.strides, padding="SAME")
 
 
 class ShiftedConv2D(CausalConv2D, WeightNorm):
@@ -165,6 +173,66 @@ class ShiftedConv2D(CausalConv2D, WeightNorm):
 
     def _kernel_shape(self, num_inputs: int) -> tuple[int, ...]:
         return (*self.kernel_size, num_inputs, self.units)
+
+    def _output(self, x: tf.Tensor) -> tf.Tensor:
+        return CausalConv2D.call(self, x)
+
+    call = WeightNorm.call
+
+
+class WeightNormMaskedConv2D(CausalConv2D, WeightNorm):
+    """Weight-normalised convolution masked to the causal order of pixels and channel groups.
+
+    `[B, H, W, C] -> [B, H, W, units]`; what an output sees is what it sees in `MaskedConv2D`. The
+    length of a kernel is that of its live part.
+
+    Args:
+        units: number of outputs, at least `num_groups`.
+        kernel_size: height and width of the whole kernel, odd and at least 3: a kernel of size 1
+            with mask A leaves the first group nothing to see, and no direction.
+        mask_type: "A" or "B".
+        num_groups: number of groups of channels.
+        gain: as for `WeightNorm`.
+
+    Raises:
+        ValueError: an argument outside its range; fewer channels than groups.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        kernel_size: int,
+        mask_type: str,
+        num_groups: int = 1,
+        gain: float = 1.0,
+        **kwargs: Any,
+    ):
+        super().__init__(units, gain, **kwargs)
+        check_integer("num_groups", num_groups, minimum=1)
+        enough = units >= num_groups
+        check_argument(enough, "units", f"at least one a group ({num_groups})", units)
+        causal_mask(kernel_size, mask_type, num_groups, units, num_groups)  # checks the rest
+        check_argument(kernel_size >= 3, "kernel_size", "at least 3", kernel_size)
+        self.kernel_size = kernel_size
+        self.mask_type = mask_type
+        self.num_groups = num_groups
+        self.rows_above = self.columns_left = kernel_size // 2
+
+    def build(self, input_shape: Any) -> None:
+        self.num_channels = input_shape[-1]
+        self.mask = causal_mask(
+            self.kernel_size, self.mask_type, self.num_channels, self.units, self.num_groups
+        )
+        super().build(input_shape)
+
+    def _kernel_shape(self, num_inputs: int) -> tuple[int, ...]:
+        return self.mask.shape
+
+    @property
+    def kernel(self) -> tf.Tensor:
+        direction = tf.convert_to_tensor(self.direction)
+        live = direction * tf.cast(self.mask, direction.dtype)
+        return self.length * tf.math.l2_normalize(live, [0, 1, 2])
 
     def _output(self, x: tf.Tensor) -> tf.Tensor:
         return CausalConv2D.call(self, x)
