@@ -11,6 +11,7 @@ from tfgen.data.arrays import load_npz
 from tfgen.data.audio import load_audio_folder
 from tfgen.data.embedded import load_digits, load_table
 from tfgen.data.image_files import load_image_folder, load_image_patches
+from tfgen.data.mnist_5k import load_mnist_5k
 from tfgen.data.real_tables import load_diamonds, load_flights
 from tfgen.data.splits import DataInfo, DataSplits, Split
 from tfgen.data.synthetic import load_random_images, load_random_table
@@ -34,6 +35,7 @@ _LOADERS: Mapping[str, Callable[..., DataSplits]] = {
     "image_folder": load_image_folder,
     "image_patches": load_image_patches,
     "miniboone": load_miniboone,
+    "mnist_5k": load_mnist_5k,
     "npz": load_npz,
     "parquet": load_parquet,
     "power": load_power,
