@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow_probability as tfp
 
+from tfgen.latents.posterior import MINIMUM_SCALE
 from tfgen.models import VAE
-from tfgen.models.latent.vae import MINIMUM_SCALE
 
 tfd = tfp.distributions
 
@@ -78,5 +78,5 @@ class LinearGaussian:
         raw_scale = np.log(np.expm1(scale - MINIMUM_SCALE)) - math.log(math.e - 1.0)
         kernel = np.concatenate([gain.T, np.zeros((size, latent))], axis=1)
         bias = np.concatenate([-gain @ self.offset, raw_scale])
-        model.posterior_parameters.set_weights([kernel, bias])
+        model.posterior_part.parameters.set_weights([kernel, bias])
         return model

@@ -10,8 +10,8 @@ import tensorflow_probability as tfp
 from tests.conformance import autodiff_log_det, randomize
 from tests.oracles import LinearGaussian
 from tfgen.bijectors import ActNorm, Chain, VectorCoupling
+from tfgen.latents.posterior import MINIMUM_SCALE
 from tfgen.models import VAE, Flow, RealNVP
-from tfgen.models.latent.vae import MINIMUM_SCALE
 from tfgen.objectives import ELBO
 
 tfb, tfd = tfp.bijectors, tfp.distributions
@@ -261,13 +261,13 @@ def test_a_flow_posterior_that_is_exact_makes_every_draw_tell_the_likelihood():
     model = oracle.vae(model_class=FlowVAE, posterior_flow=flow, dtype="float64")
     x = oracle.sample(4).astype("float64")
     mean = super(FlowVAE, model).posterior(x).mean()
-    kernel, bias = model.posterior_parameters.get_weights()
+    kernel, bias = model.posterior_part.parameters.get_weights()
     kernel[:, :3] /= np.exp(LOG_SCALE)
     bias[:3] = (bias[:3] - LOC) / np.exp(LOG_SCALE)
     scale = MINIMUM_SCALE + np.log1p(np.exp(bias[3:] + math.log(math.e - 1.0)))
     scale /= np.exp(LOG_SCALE)
     bias[3:] = np.log(np.expm1(scale - MINIMUM_SCALE)) - math.log(math.e - 1.0)
-    model.posterior_parameters.set_weights([kernel, bias])
+    model.posterior_part.parameters.set_weights([kernel, bias])
 
     terms = model.terms(x, num_samples=5, seed=1)
     np.testing.assert_allclose(terms.log_weights, np.tile(oracle.log_prob(x), (5, 1)), rtol=1e-8)

@@ -61,8 +61,8 @@ def test_importance_bound_is_a_distribution(shape, num_levels):
     model = VAE(shape, num_levels, latent_shape=[1], **SMALL_MLP)
     randomize(model)
     # A posterior off the prior but wider than it: the weights are bounded.
-    kernel, _ = model.posterior_parameters.get_weights()
-    model.posterior_parameters.set_weights([0.3 * kernel * [1.0, 0.0], np.array([0.2, 1.0])])
+    kernel, _ = model.posterior_part.parameters.get_weights()
+    model.posterior_part.parameters.set_weights([0.3 * kernel * [1.0, 0.0], np.array([0.2, 1.0])])
     x = all_images(shape, num_levels)
     log_prob = model.log_prob(x, seed=0, num_samples=4000, chunk_size=4000)
     assert np.exp(log_prob).sum() == pytest.approx(1.0, abs=0.02)
@@ -71,7 +71,7 @@ def test_importance_bound_is_a_distribution(shape, num_levels):
 def test_loss_at_the_start_is_a_sum_over_pixels():
     """Zero outputs and bias on binary 28x28 images: 784 log 2 = 543.4 nats, no KL term."""
     model = VAE([28, 28, 1], 2, latent_shape=[4], **SMALL_MLP)
-    for layer in (model.posterior_parameters, model.decoder.linear):
+    for layer in (model.posterior_part.parameters, model.decoder.linear):
         layer.kernel.assign(tf.zeros_like(layer.kernel))
     x = images(3, (28, 28, 1), 2)
     np.testing.assert_allclose(model.log_prob(x), -784 * np.log(2.0), rtol=1e-5)
@@ -83,7 +83,7 @@ def test_initialization_makes_the_decoder_the_independent_model():
     p = rng.uniform(0.05, 0.95, (6, 6, 1))
     x = (rng.random((2000, 6, 6, 1)) < p).astype("uint8")
     model = VAE([6, 6, 1], 2, latent_shape=[4], **SMALL_MLP)
-    for layer in (model.posterior_parameters, model.decoder.linear):
+    for layer in (model.posterior_part.parameters, model.decoder.linear):
         layer.kernel.assign(tf.zeros_like(layer.kernel))
     model.initialize(x)
     mean = x.mean(0)

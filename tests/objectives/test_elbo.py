@@ -68,7 +68,7 @@ def encoder_gradient(objective, model, x):
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(objective(model, x)["loss"])
     model.seeds.state.assign(seeds)
-    return tape.gradient(loss, model.posterior_parameters.kernel.value).numpy()
+    return tape.gradient(loss, model.posterior_part.parameters.kernel.value).numpy()
 
 
 def test_free_bits(oracle):

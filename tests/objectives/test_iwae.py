@@ -104,7 +104,7 @@ def test_doubly_reparameterized_gradient_vanishes_at_the_posterior():
     oracle = LinearGaussian.make(orthogonal=True)
     model, x = oracle.vae(), oracle.sample(8)
     encoder = [v.path for v in model.trainable_variables].index(
-        model.posterior_parameters.kernel.path
+        model.posterior_part.parameters.kernel.path
     )
     plain = gradients(model, IWAE(4), x)[encoder]
     doubly = gradients(model, IWAE(4, doubly_reparameterized=True), x)[encoder]
@@ -125,7 +125,7 @@ def test_doubly_reparameterized_gradient_has_the_same_mean():
     for name in terms:
         np.testing.assert_allclose(doubly_terms[name], terms[name], rtol=1e-5)
     names = [v.path for v in model.trainable_variables]
-    of_encoder = [v.path for v in model.posterior_parameters.trainable_variables]
+    of_encoder = [v.path for v in model.posterior_part.parameters.trainable_variables]
     for name, a, e in zip(names, doubly, plain, strict=True):
         tolerance = 0.05 if name in of_encoder else 1e-4
         np.testing.assert_allclose(a, e, atol=tolerance, err_msg=name)

@@ -1,5 +1,6 @@
 """From a network's output to a distribution of data in native units."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,17 @@ from tfgen.distributions.discretized_logistic_mixture import (
     MixtureOfDiscretizedLogistics,
 )
 
+tfb = tfp.bijectors
 tfd = tfp.distributions
 
 
 class Likelihood(Configurable):
     """p(x | parameters), with x in native units; owns no variables.
+
+    A latent-variable model asks for whole examples, `decoder_output_shape`, `constant_shape`,
+    `distribution` and `initialize`, all with an `event_shape`: these treat every position alike,
+    given the decoder's output at that position. Autoregressive models use the parameters of single
+    positions.
 
     Attributes:
         num_levels: number of integer levels of the data, None for real data.
@@ -64,6 +71,73 @@ class Likelihood(Configurable):
         """Data as a network's input: integer levels on [-1, 1], real data as they are."""
         x = tf.cast(x, dtype)
         return x if self.num_levels is None else 2.0 * x / (self.num_levels - 1) - 1.0
+
+    # ------------------------------------------------------------------ of whole examples
+
+    def decoder_output_shape(self, event_shape: Sequence[int]) -> tuple[int, ...]:
+        """What a decoder must give for one example: all parameters but the constants."""
+        *shape, size = self._event_parameters_shape(event_shape)
+        return (*shape, size - self.num_constant)
+
+    def constant_shape(self, event_shape: Sequence[int]) -> tuple[int, ...] | None:
+        """Of the learned numbers that do not depend on anything; None if there are none."""
+        if not self.num_constant:
+            return None
+        shape = () if self.constant_is_shared else self._event_parameters_shape(event_shape)[:-1]
+        return (*shape, self.num_constant)
+
+    def distribution(
+        self,
+        outputs: tf.Tensor,
+        event_shape: Sequence[int],
+        constant: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tfd.Distribution:
+        """p(x | z) with event shape `event_shape`.
+
+        Args:
+            outputs: of the decoder, `[..., *decoder_output_shape]`, with any batch shape.
+            event_shape: of one example.
+            constant: the learned numbers, of `constant_shape`.
+            training: for likelihoods with dropout.
+        """
+        parameters = outputs
+        if constant is not None:
+            shape = tf.concat([tf.shape(outputs)[:-1], [self.num_constant]], axis=0)
+            parameters = tf.concat([outputs, tf.broadcast_to(constant, shape)], axis=-1)
+        positions, channels = _positions_and_channels(event_shape)
+        values = self(parameters)
+        whole = tfd.Independent(values, len(positions) + 1 - self.event_ndims)
+        if len(event_shape) == len(positions) + 1:
+            return whole
+        return tfd.TransformedDistribution(
+            whole, tfb.Reshape(list(event_shape), [*positions, channels])
+        )
+
+    def initialize(
+        self, x: np.ndarray, event_shape: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """From data `[N, *event_shape]`, what a decoder's bias and the constants start from: the
+        parameters of independent positions."""
+        positions, channels = _positions_and_channels(event_shape)
+        parameters = self.fit(x.reshape(len(x), *positions, channels))
+        split = parameters.shape[-1] - self.num_constant
+        bias, constant = parameters[..., :split], parameters[..., split:]
+        if not self.num_constant:
+            return bias, None
+        if self.constant_is_shared:
+            constant = constant.reshape(-1, self.num_constant)[0]
+        return bias, constant
+
+    def _event_parameters_shape(self, event_shape: Sequence[int]) -> tuple[int, ...]:
+        positions, channels = _positions_and_channels(event_shape)
+        return (*positions, *self.parameters_shape(channels))
+
+
+def _positions_and_channels(event_shape: Sequence[int]) -> tuple[tuple[int, ...], int]:
+    """Of `[H, W, C]`, the pixels and C; a vector's dimensions are positions with one channel."""
+    shape = tuple(event_shape)
+    return (shape[:-1], shape[-1]) if len(shape) == 3 else (shape, 1)
 
 
 class Bernoulli(Likelihood):

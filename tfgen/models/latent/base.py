@@ -69,8 +69,11 @@ class LatentVariableModel(GenerativeModel):
         x = self.check_data(x)
         condition = self.condition(y, tf.shape(x)[0])
         prior, posterior = self.prior(condition), self.posterior(x, condition)
-        z = posterior.sample(num_samples, seed=self.next_seed(seed))
-        log_pz, log_qz = prior.log_prob(z), posterior.log_prob(z)
+        # In one pass: the density of a foreign z takes some flows as many passes as z has entries.
+        z, log_qz = posterior.experimental_sample_and_log_prob(
+            num_samples, seed=self.next_seed(seed)
+        )
+        log_pz = prior.log_prob(z)
         return Terms(
             z=z,
             log_px=self.likelihood(z, condition).log_prob(tf.cast(x, self.float_dtype)),
