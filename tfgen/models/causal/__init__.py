@@ -1,0 +1,1 @@
+"""Models of images and labels whose latents are split into causes of the label and the rest."""
