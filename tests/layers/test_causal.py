@@ -14,7 +14,9 @@ BY_PIXEL = {
     "mask A": lambda: MaskedConv2D(6, 7, "A", 2),
     "mask B": lambda: MaskedConv2D(6, 3, "B", 2, use_bias=False),
     "pointwise": lambda: MaskedConv2D(6, 1, "B", 2),
-    "own row": lambda: MaskedConv2D(6, 5, "B", 2, rows_above=0),
+    "own row": lambda: MaskedConv2D(6, (1, 5), "B", 2),
+    "more rows than columns": lambda: MaskedConv2D(6, (4, 2), "A", 2),
+    "more columns to the right": lambda: MaskedConv2D(6, (3, 4), "A", 2),
     "down and right": lambda: ShiftedConv2D(6, (2, 2), columns_left=1),
     "rows only": lambda: ShiftedConv2D(6, (2, 1), columns_left=0),
     "right shift": RightShift,
@@ -93,5 +95,5 @@ def test_refusals():
         ShiftedConv2D(4, (2, 3), columns_left=3)
     with pytest.raises(ValueError, match=r"kernel_size must be one of .* received: \(3, 3\)"):
         ShiftedConv2DTranspose(4, (3, 3))
-    with pytest.raises(ValueError, match="rows_above must be 0 to 2; received: 3"):
-        MaskedConv2D(4, 5, "B", rows_above=3)
+    with pytest.raises(ValueError, match=r"kernel_size\[0\] must be an integer >= 1; received: 0"):
+        MaskedConv2D(4, (0, 5), "B")

@@ -1,5 +1,6 @@
 """Convolutions that see only the past of an image, in raster order."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -25,23 +26,39 @@ def channel_groups(num_channels: int, num_groups: int, name: str = "filters") ->
     return np.arange(num_channels) * num_groups // num_channels
 
 
-def causal_mask(
-    kernel_size: int, mask_type: str, in_channels: int, out_channels: int, num_groups: int = 1
-) -> np.ndarray:
-    """What a kernel may see, `[kernel_size // 2 + 1, kernel_size, in_channels, out_channels]`.
+def live_kernel_size(kernel_size: int | Sequence[int]) -> tuple[int, int]:
+    """Rows up to the own one, and columns: of a square kernel, given by its odd side, or a pair."""
+    if not isinstance(kernel_size, Sequence):
+        check_integer("kernel_size", kernel_size, minimum=1)
+        check_argument(kernel_size % 2 == 1, "kernel_size", "odd", kernel_size)
+        return kernel_size // 2 + 1, kernel_size
+    rows, columns = kernel_size
+    check_integer("kernel_size[0]", rows, minimum=1)
+    check_integer("kernel_size[1]", columns, minimum=1)
+    return rows, columns
 
-    Rows below the centre, which would all be zero, are left out. At the centre an output of group g
-    sees inputs of the groups < g (mask A) or <= g (mask B).
+
+def causal_mask(
+    kernel_size: int | Sequence[int],
+    mask_type: str,
+    in_channels: int,
+    out_channels: int,
+    num_groups: int = 1,
+) -> np.ndarray:
+    """What a kernel may see, `[rows, columns, in_channels, out_channels]`.
+
+    Its last row is the own one, its own column has (columns - 1) // 2 to the left. Rows below,
+    which would all be zero, are left out: a `kernel_size` of n stands for (n // 2 + 1, n). At the
+    own pixel an output of group g sees inputs of the groups < g (mask A) or <= g (mask B).
     """
-    check_integer("kernel_size", kernel_size, minimum=1)
-    check_argument(kernel_size % 2 == 1, "kernel_size", "odd", kernel_size)
+    rows, columns = live_kernel_size(kernel_size)
     check_one_of("mask_type", mask_type, MASK_TYPES)
-    centre = kernel_size // 2
-    mask = np.ones((centre + 1, kernel_size, in_channels, out_channels), "float32")
-    mask[centre, centre + 1 :] = 0.0
+    centre = (columns - 1) // 2
+    mask = np.ones((rows, columns, in_channels, out_channels), "float32")
+    mask[-1, centre + 1 :] = 0.0
     seen = channel_groups(in_channels, num_groups, "in_channels")[:, None]
     by = channel_groups(out_channels, num_groups)[None, :]
-    mask[centre, centre] = seen < by if mask_type == "A" else seen <= by
+    mask[-1, centre] = seen < by if mask_type == "A" else seen <= by
     return mask
 
 
@@ -63,13 +80,13 @@ class MaskedConv2D(CausalConv2D, Configurable, keras.Layer):
 
     Args:
         filters: number of output channels, at least `num_groups`.
-        kernel_size: height and width of the whole kernel, odd.
+        kernel_size: height and width of the whole kernel, odd; or a pair, the rows up to the own
+            one and the columns, of which (columns - 1) // 2 are to the left of the own pixel:
+            (1, n) makes the horizontal convolution of a Gated PixelCNN.
         mask_type: "A" or "B".
         num_groups: number of colours.
         use_bias: whether to add a bias.
         kernel_initializer: of the stored half of the kernel.
-        rows_above: how many rows above the own one it sees, all that the kernel has by default; 0
-            makes the horizontal convolution of a Gated PixelCNN.
 
     Raises:
         ValueError: an argument outside its range; fewer channels than groups.
@@ -81,23 +98,21 @@ class MaskedConv2D(CausalConv2D, Configurable, keras.Layer):
     def __init__(
         self,
         filters: int,
-        kernel_size: int,
+        kernel_size: int | Sequence[int],
         mask_type: str,
         num_groups: int = 1,
         use_bias: bool = True,
         kernel_initializer: Any = "he_normal",
-        rows_above: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         check_integer("filters", filters, minimum=1)
         causal_mask(kernel_size, mask_type, num_groups, filters, num_groups)  # checks them all
-        self.rows_above = kernel_size // 2 if rows_above is None else rows_above
-        inside = 0 <= self.rows_above <= kernel_size // 2
-        check_argument(inside, "rows_above", f"0 to {kernel_size // 2}", rows_above)
-        self.columns_left = kernel_size // 2
+        rows, columns = live_kernel_size(kernel_size)
+        self.rows_above = rows - 1
+        self.columns_left = (columns - 1) // 2
         self.filters = filters
-        self.kernel_size = kernel_size
+        self.kernel_size = (rows, columns)
         self.mask_type = mask_type
         self.num_groups = num_groups
         self.use_bias = use_bias
@@ -107,7 +122,7 @@ class MaskedConv2D(CausalConv2D, Configurable, keras.Layer):
         self.num_channels = input_shape[-1]
         mask = causal_mask(
             self.kernel_size, self.mask_type, input_shape[-1], self.filters, self.num_groups
-        )[self.kernel_size // 2 - self.rows_above :]
+        )
         self.kernel = self.add_weight(
             name="kernel", shape=mask.shape, initializer=self.kernel_initializer
         )

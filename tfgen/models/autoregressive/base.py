@@ -42,8 +42,18 @@ class AutoregressiveModel(GenerativeModel):
 
     # ------------------------------------------------------------------ the network
 
+    def condition(self, y: Any, batch_size: Any) -> tf.Tensor | None:
+        """As of every model; of an image, features may also be a map of them, one vector a pixel,
+        `[B, H, W, num_features]`."""
+        if self.num_features is None or len(self.event_shape) != 3 or len(np.shape(y)) != 4:
+            return super().condition(y, batch_size)
+        shape = (*self.event_shape[:2], self.num_features)
+        maps = tf.cast(y, self.float_dtype)
+        check_argument(maps.shape[1:] == shape, "y", f"maps of shape {('B', *shape)}", maps.shape)
+        return tf.broadcast_to(maps, [batch_size, *shape])
+
     def conditioning(self, condition: tf.Tensor | None) -> Any:
-        """What the network uses of the condition `[B, C]`."""
+        """What the network uses of the condition, `[B, C]` or, of a map, `[B, H, W, C]`."""
         return condition
 
     def rows(self, x: tf.Tensor, conditioning: Any, run: Any) -> list[list[tf.Tensor]]:

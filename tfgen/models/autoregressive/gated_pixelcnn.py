@@ -50,7 +50,7 @@ def gate(y: tf.Tensor, num_groups: int) -> tf.Tensor:
 
 
 class GatedUnit(Configurable, keras.Layer):
-    """W_r gate(y + V c), plus h if there is one."""
+    """W_r gate(y), plus h if there is one."""
 
     def __init__(self, filters: int, num_groups: int, **kwargs: Any):
         super().__init__(**kwargs)
@@ -60,10 +60,7 @@ class GatedUnit(Configurable, keras.Layer):
     def build(self, input_shape: Any) -> None:
         self.pointwise.build((*input_shape[:-1], input_shape[-1] // 2))
 
-    def call(
-        self, y: tf.Tensor, h: tf.Tensor | None = None, shift: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        y = y if shift is None else y + shift[:, None, None]
+    def call(self, y: tf.Tensor, h: tf.Tensor | None = None) -> tf.Tensor:
         y = self.pointwise(gate(y, self.num_groups))
         return y if h is None else h + y
 
@@ -78,10 +75,11 @@ class GatedPixelCNN(AutoregressiveModel):
         h' = W_h * h + W_l v',           h <- h + W_r [tanh(h'_f + U_f c) sigmoid(h'_g + U_g c)]
 
     with n x n kernels cut to the rows up to the own one (W_v) and to the own row up to the own
-    pixel (W_h), and a condition c (a label or features). The image enters the vertical stack moved
-    down by one row. Nothing goes from the horizontal to the vertical stack. Then two layers of
-    (ReLU, 1x1 convolution) and, for every colour, a softmax over the levels, or a logit for binary
-    data. `log_prob` in nats, exact. A fresh model is uniform: log2(num_levels) bits/dim.
+    pixel (W_h), and a condition c: a label, features, or a map of features, one vector a pixel. The
+    image enters the vertical stack moved down by one row. Nothing goes from the horizontal to the
+    vertical stack. Then two layers of (ReLU, 1x1 convolution) and, for every colour, a softmax over
+    the levels, or a logit for binary data. `log_prob` in nats, exact. A fresh model is uniform:
+    log2(num_levels) bits/dim.
 
     Departs from [1]: moves the image down, in place of the vertical stack's output, which differs
     in the first row only; the last layer starts at zero. The colours' masks act on the horizontal
@@ -91,7 +89,8 @@ class GatedPixelCNN(AutoregressiveModel):
         event_shape: `(H, W, C)`.
         num_levels: levels of the data, 2 to 256.
         num_classes: number of labels to condition on.
-        num_features: number of real features to condition on.
+        num_features: number of real features to condition on, `[B, num_features]` or, a vector for
+            each pixel, `[B, H, W, num_features]`.
         filters: p, feature maps of either stack; a multiple of C.
         num_layers: layers of either stack, the first one included.
         kernel_size: n, of all but the first layer.
@@ -126,13 +125,16 @@ class GatedPixelCNN(AutoregressiveModel):
         check_integer("num_layers", num_layers, minimum=1)
         check_integer("top_filters", top_filters, minimum=colours)
         self.likelihood = colour_likelihood(num_levels)
+        for name, size in (("kernel_size", kernel_size), ("first_kernel_size", first_kernel_size)):
+            check_integer(name, size, minimum=1)
+            check_argument(size % 2 == 1, name, "odd", size)
         sizes = [first_kernel_size] + [kernel_size] * (num_layers - 1)
         masks = ["A"] + ["B"] * (num_layers - 1)
         self.down_shift = DownShift()
         self.vertical = [VerticalConv2D(2 * filters, size) for size in sizes]
         self.links = [MaskedConv2D(2 * filters, 1, "B") for _ in sizes]
         self.horizontal = [
-            MaskedConv2D(2 * filters, size, mask, colours, use_bias=False, rows_above=0)
+            MaskedConv2D(2 * filters, (1, size), mask, colours, use_bias=False)
             for size, mask in zip(sizes, masks, strict=True)
         ]
         self.units = [GatedUnit(filters, colours) for _ in sizes]
@@ -141,7 +143,7 @@ class GatedPixelCNN(AutoregressiveModel):
         self.top = ColourHead(top_filters, self.likelihood.parameters_shape(colours))
 
     def conditioning(self, condition: tf.Tensor | None) -> list[list[tf.Tensor | None]]:
-        """V c and U c of every layer, each `[B, 2 p]`."""
+        """V c and U c of every layer, each `[B, 2 p]`, or `[B, H, W, 2 p]` of a map."""
         if condition is None:
             return [[None, None] for _ in self.vertical]
         return [tf.split(shift(condition), 2, axis=-1) for shift in self.shifts]
@@ -155,7 +157,7 @@ class GatedPixelCNN(AutoregressiveModel):
         ):
             y = run(convolution, v)
             links.append(link(y))
-            v = gate(y if shift is None else y + shift[:, None, None], self.event_shape[-1])
+            v = gate(run.add(y, shift), self.event_shape[-1])
         return [links]
 
     def columns(
@@ -169,7 +171,7 @@ class GatedPixelCNN(AutoregressiveModel):
                 y = run.input(lambda run, x: run(self.horizontal[0], self._normalize(x)), x)
             else:
                 y = run(convolution, h)
-            h = unit(y + link, h, shift)
+            h = unit(run.add(y + link, shift), h)
         return tf.cast(self.top(h), self.float_dtype)
 
     def _normalize(self, x: tf.Tensor) -> tf.Tensor:

@@ -11,6 +11,8 @@ position, and the network is written once.
 - `run.half(shrink, function, grow, x)` runs `function(run, x)` at half the resolution, between a
   convolution with strides 2 and a transposed one; in a sampler, at every second row and column.
   `function` returns the image to grow and anything else, at its own resolution; `half` does so too.
+- `run.add(y, shift)` adds what a condition contributes: nothing (None), the same at all positions
+  of an image (`[B, C]`), or at each its own (`[B, H, W, C]`, at the resolution of y).
 """
 
 import dataclasses
@@ -20,6 +22,13 @@ from typing import Any
 import tensorflow as tf
 
 Function = Callable[[Any, tf.Tensor], tuple[tf.Tensor, Any]]
+
+
+def _add(y: tf.Tensor, shift: tf.Tensor | None, here: Callable[[tf.Tensor], tf.Tensor]) -> Any:
+    """`run.add`; `here` takes from a map what stands at the positions of y."""
+    if shift is None:
+        return y
+    return y + (shift[:, None, None] if shift.shape.rank == 2 else here(shift))
 
 
 class Whole:
@@ -34,6 +43,9 @@ class Whole:
     def half(self, shrink: Any, function: Function, grow: Any, x: tf.Tensor) -> tuple:
         y, rest = function(self, shrink(x))
         return grow(y), rest
+
+    def add(self, y: tf.Tensor, shift: tf.Tensor | None) -> tf.Tensor:
+        return _add(y, shift, lambda maps: maps)
 
 
 # ---------------------------------------------------------------------- what a network holds
@@ -90,6 +102,9 @@ class Outline:
         nodes = [*inner.nodes, Node(blocks, self.level + 1, y)]
         self.nodes.append(Part(nodes, (grown, rest)))
         return grown, rest
+
+    def add(self, y: tf.Tensor, shift: tf.Tensor | None) -> tf.Tensor:
+        return _add(y, shift, lambda maps: maps[:, :1])
 
 
 class _Blocks:
@@ -180,6 +195,9 @@ class Row:
         y, state = tf.cond(self._row % 2 == 0, run, lambda: (second, (states, second, rest)))
         self.states.append(state)
         return y, state[2]
+
+    def add(self, y: tf.Tensor, shift: tf.Tensor | None) -> tf.Tensor:
+        return _add(y, shift, lambda maps: tf.gather(maps, self._row, axis=1)[:, None])
 
 
 # ---------------------------------------------------------------------- column by column
@@ -275,6 +293,13 @@ class Column:
         quarters = tf.reshape(block, [-1, 4, grow.units])
         y = tf.gather(quarters, 2 * (self._row % 2) + self._column % 2, axis=1)
         return y[:, None, None], None
+
+    def add(self, y: tf.Tensor, shift: tf.Tensor | None) -> tf.Tensor:
+        def here(maps: tf.Tensor) -> tf.Tensor:
+            line = tf.gather(maps, self._row, axis=1)
+            return tf.gather(line, self._column, axis=1)[:, None, None]
+
+        return _add(y, shift, here)
 
 
 def records(nodes: Sequence[Any], states: Sequence[Any]) -> list[Any]:

@@ -64,10 +64,7 @@ class GatedResidual(Block):
         y = concat_elu(y)
         if seed is not None:
             y = dropout(y, self.dropout, seed)
-        y = run(self.output_layer, y)
-        if shift is not None:
-            y += shift[:, None, None]
-        a, b = tf.split(y, 2, axis=-1)
+        a, b = tf.split(run.add(run(self.output_layer, y), shift), 2, axis=-1)
         return x + a * tf.sigmoid(b)
 
 
@@ -115,6 +112,9 @@ class PixelCNNPP(AutoregressiveModel):
     short-cut. All convolutions are weight-normalised; `initialize` sets their lengths and biases
     from one batch, with dropout as in training. `log_prob` in nats, exact.
 
+    As a decoder it is conditioned on maps of features, one vector a pixel; at a lower resolution on
+    their mean over the pixels that a place stands for.
+
     Departs from the authors' code: the interior of a bin is exact at all scales; samples are
     rounded before they condition anything (`MixtureOfDiscretizedLogistics`); the number of
     resolutions is an argument.
@@ -123,7 +123,8 @@ class PixelCNNPP(AutoregressiveModel):
         event_shape: `(H, W, C)`; H and W multiples of 2^(num_scales - 1).
         num_levels: levels of the data, 2 to 256.
         num_classes: number of labels to condition on.
-        num_features: number of real features to condition on.
+        num_features: number of real features to condition on, `[B, num_features]` or, a vector for
+            each pixel, `[B, H, W, num_features]`.
         filters: feature maps everywhere.
         num_blocks: blocks a resolution.
         num_mixtures: components of the mixture.
@@ -205,6 +206,11 @@ class PixelCNNPP(AutoregressiveModel):
 
     def conditioning(self, condition: tf.Tensor | None) -> dict[str, list[list[Any]]]:
         """V c and the seed of dropout, or None, for each block of each stream."""
+        conditions = [condition]
+        for _ in self.u[1:]:
+            if condition is not None and condition.shape.rank == 4:
+                condition = tf.nn.avg_pool2d(condition, 2, 2, "VALID")
+            conditions.append(condition)
         seed = self.next_seed() if self.is_training and self.dropout else None
         blocks = itertools.count()
 
@@ -212,7 +218,10 @@ class PixelCNNPP(AutoregressiveModel):
             return shift, None if seed is None else seeds.fold_in(seed, next(blocks))
 
         return {
-            name: [[with_seed(shift) for shift in s.conditioning(condition)] for s in streams]
+            name: [
+                [with_seed(shift) for shift in stream.conditioning(condition)]
+                for stream, condition in zip(streams, conditions, strict=True)
+            ]
             for name, streams in (("u", self.u), ("ul", self.ul))
         }
 

@@ -46,7 +46,8 @@ class PixelRNN(AutoregressiveModel):
         event_shape: `(H, W, C)`.
         num_levels: levels of the data, 2 to 256.
         num_classes: number of labels to condition on.
-        num_features: number of real features to condition on.
+        num_features: number of real features to condition on, `[B, num_features]` or, a vector for
+            each pixel, `[B, H, W, num_features]`.
         recurrence: the recurrent layer, `{"type": "DiagonalBiLSTM"}` (the default) or
             `{"type": "RowLSTM"}`, with further arguments of it; `filters` and `num_groups` come
             from the model.
@@ -94,17 +95,18 @@ class PixelRNN(AutoregressiveModel):
         self.shifts = [condition_layer(width) for width in widths]
         self.top = ColourHead(top_filters, self.likelihood.parameters_shape(colours))
 
-    def conditioning(self, condition: tf.Tensor | None) -> list[tf.Tensor]:
-        """What each recurrent layer's input is shifted by, `[B, 1, 1, 2h]`."""
-        return [shift(condition)[:, None, None] for shift in self.shifts]
+    def conditioning(self, condition: tf.Tensor | None) -> list[tf.Tensor | None]:
+        """What each recurrent layer's input is shifted by, `[B, 2h]` or `[B, H, W, 2h]`."""
+        if condition is None:
+            return [None] * len(self.recurrent)
+        return [shift(condition) for shift in self.shifts]
 
     def columns(
-        self, x: tf.Tensor, contexts: Any, conditioning: list[tf.Tensor], run: Any
+        self, x: tf.Tensor, contexts: Any, conditioning: list[tf.Tensor | None], run: Any
     ) -> tf.Tensor:
         h = run.input(self._first, x)
-        shifts = conditioning or [0.0] * len(self.recurrent)
-        for recurrent, expand, shift in zip(self.recurrent, self.expand, shifts, strict=True):
-            h += expand(run(recurrent, h + shift))
+        for recurrent, expand, shift in zip(self.recurrent, self.expand, conditioning, strict=True):
+            h += expand(run(recurrent, run.add(h, shift)))
         return tf.cast(self.top(h), self.float_dtype)
 
     def _first(self, run: Any, x: tf.Tensor) -> tf.Tensor:
