@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tfgen.data
 from tfgen.data.augment import DynamicBinarization, HorizontalFlip
-from tfgen.data.binarize import sample_binary
+from tfgen.data.binarize import fixed_train, sample_binary
 
 LEVELS = np.tile(np.arange(17, dtype=np.uint8)[:, None], (1, 4000))[..., None]
 
@@ -62,7 +62,12 @@ def test_binarized_digits():
     assert (fixed.info.num_levels, fixed.info.train_num_levels) == (2, 2)
     assert (dynamic.info.num_levels, dynamic.info.train_num_levels) == (2, 17)
     np.testing.assert_array_equal(dynamic.train.x, grey.train.x)
+    assert [data.info.binarization for data in (grey, fixed, dynamic)] == [None, "fixed", "dynamic"]
     np.testing.assert_array_equal(dynamic.test.x, fixed.test.x)
+    # What metrics evaluate on: the values that a model knows.
+    np.testing.assert_array_equal(fixed_train(dynamic).x, fixed.train.x)
+    assert fixed_train(fixed) is fixed.train
+    assert fixed_train(grey) is grey.train
     # Black stays black and full white stays white in the right image.
     assert not fixed.train.x[grey.train.x == 0].any()
     assert fixed.train.x[grey.train.x == 16].all()

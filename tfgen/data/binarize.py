@@ -63,7 +63,19 @@ def binarize_splits(splits: DataSplits, binarize: str | None) -> DataSplits:
         info,
         num_levels=2,
         train_num_levels=num_levels if dynamic else 2,
+        binarization=binarize,
         preprocessing=(*info.preprocessing, sentence),
     )
     train = splits.train if dynamic else drawn("train")
     return DataSplits(train, drawn("validation"), drawn("test"), info)
+
+
+def fixed_train(splits: DataSplits) -> Split:
+    """The training set in the values that a model knows, as metrics that evaluate on it need it.
+
+    Grey levels of dynamic binarisation are drawn once, as those of "fixed" are.
+    """
+    train, info = splits.train, splits.info
+    if info.train_num_levels is None or info.train_num_levels == info.num_levels:
+        return train
+    return Split(sample_binary(train.x, info.train_num_levels, _SEEDS["train"]), train.y)

@@ -26,6 +26,8 @@ class DataInfo:
         train_num_levels: levels of `train.x`. It differs from `num_levels` only for
             `binarize="dynamic"`, where the training step draws binary pixels from grey levels.
         sample_rate_hz: of audio; None for other data.
+        binarization: how grey images became binary, "fixed" or "dynamic"; None where they did not.
+            Likelihoods under one and the other do not compare.
     """
 
     name: str
@@ -36,6 +38,7 @@ class DataInfo:
     entropy: float | None = None
     train_num_levels: int | None = None
     sample_rate_hz: int | None = None
+    binarization: str | None = None
 
     def __post_init__(self) -> None:
         if self.train_num_levels is None:

@@ -189,6 +189,7 @@ def load_tfds(
             *describe_transforms(resize, center_crop, channels),
             *sentences,
         ),
+        binarization="fixed" if num_levels == 2 else None,  # by whoever published it
     )
     return binarize_splits(DataSplits(train, validation, test, info), binarize)
 
