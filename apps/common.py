@@ -16,7 +16,8 @@ def run(main: Callable[[], None], usage: str) -> None:
             if len(argv) > 1:
                 raise ValueError(f"arguments must be --flags; received: {argv[1:]}. {usage}")
             main()
-        except (ValueError, OSError, ImportError) as error:  # an extra that is not installed
+        # ImportError: an extra that is not installed; FloatingPointError: a training that diverged.
+        except (ValueError, OSError, ImportError, FloatingPointError) as error:
             fail(str(error))
 
     app.run(guarded, flags_parser=_parse)

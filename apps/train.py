@@ -4,7 +4,8 @@
     python -m apps.train --config=configs/realnvp_digits.py --workdir=runs/b --config.batch_size=64
     python -m apps.train --config=configs/realnvp_digits.py:smoke --workdir=runs/smoke
 
-The same command again continues an interrupted run; a finished one is left as it is.
+The same command again continues an interrupted run; a finished one is left as it is. SIGTERM and
+Ctrl-C save first; the exit status is then 143 or 130.
 """
 
 from absl import flags
@@ -14,6 +15,9 @@ from apps.common import run, table
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_ALLOW_CHANGES = flags.DEFINE_bool(
+    "allow_changes", False, "Go on with the run in workdir although its config was another one."
+)
 
 
 def main() -> None:
@@ -23,7 +27,7 @@ def main() -> None:
     # Only now: TensorFlow takes seconds to import, a wrong flag should not wait for it.
     from tfgen.training import train
 
-    results = train(_CONFIG.value.to_dict(), _WORKDIR.value)
+    results = train(_CONFIG.value.to_dict(), _WORKDIR.value, _ALLOW_CHANGES.value)
     print(
         f"\n{_CONFIG.value.model.type} on {_CONFIG.value.data.name}, test split\n{table(results)}\n"
     )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def default() -> ConfigDict:
@@ -14,6 +14,7 @@ def default() -> ConfigDict:
     config.steps_per_execution = 1
     config.dtype_policy = "float32"
     config.jit_compile = True
+    config.deterministic = False  # the same bits from every run and every resumed run; slower
 
     config.data = ConfigDict({"name": "digits"})
     config.model = ConfigDict({"type": "RealNVP"})
@@ -26,6 +27,10 @@ def default() -> ConfigDict:
     config.log_every_steps = 50
     config.validate_every_steps = 200
     config.checkpoint_every_steps = 200
+    config.keep_checkpoints = 2
+    config.max_skipped_steps = 20  # in a row, for a loss or gradient that is not finite
+    # Steps with a longer gradient are skipped too. Clipping is the optimizer's: global_clipnorm.
+    config.skip_gradient_norm = config_dict.placeholder(float)
     config.sample_every_steps = 0  # 0: after the last step only
     config.num_sample_images = 64
     # `report` goes to the model's `report`; `metrics` are functions of tfgen.evaluation.

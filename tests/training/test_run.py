@@ -71,7 +71,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(tmp_path):
     data = load_data(config)
     model = build_model(config, resolve_model(config, data))
     compile_model(model, config, data.info)
-    newest = sorted((tmp_path / "checkpoints" / "latest").glob("ckpt-12.data*"))[0]
+    newest = sorted((tmp_path / "checkpoints" / "latest").glob("step-12/*.data*"))[0]
     newest.write_bytes(newest.read_bytes()[:10])
     checkpoints = Checkpoints(tmp_path, model)
     assert checkpoints.restore()

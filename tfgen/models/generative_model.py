@@ -1,7 +1,7 @@
 """The one base class: trains, evaluates, saves and serves a model of p(x) or p(x | y)."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -207,9 +207,13 @@ class GenerativeModel(Configurable, keras.Model):
         optimizer: Any = "adam",
         jit_compile: bool = True,
         augmentations: Sequence[Callable[..., tf.Tensor]] = (),
+        skip_gradient_norm: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Keras's `compile` with an `Objective` in place of a loss.
+
+        A step whose loss or gradient is not finite moves nothing: it is skipped and counted in
+        `skipped_steps`. (Under loss scaling, infinite gradients are the optimizer's own business.)
 
         Args:
             objective: a `tfgen.objectives.Objective`; by default the family's own.
@@ -217,6 +221,7 @@ class GenerativeModel(Configurable, keras.Model):
                 what `evaluate` uses, and what remains in the model when `fit` has ended.
             jit_compile: compile the whole step with XLA.
             augmentations: functions `(x, seed) -> x` applied to each training batch.
+            skip_gradient_norm: steps with a longer gradient are skipped and counted too.
             **kwargs: `steps_per_execution`, `run_eagerly`, `auto_scale_loss`.
         """
         from tfgen import objectives
@@ -226,11 +231,21 @@ class GenerativeModel(Configurable, keras.Model):
         check_argument(
             isinstance(objective, Objective), "objective", "an Objective", type(objective).__name__
         )
+        if skip_gradient_norm is not None:
+            is_positive = skip_gradient_norm > 0
+            check_argument(is_positive, "skip_gradient_norm", "positive", skip_gradient_norm)
         self.objective = objective
         self.augmentations = tuple(augmentations)
+        self.skip_gradient_norm = skip_gradient_norm
+        # Neither is a weight of the model: they belong to the training, not to what is saved.
         object.__setattr__(self, "_means", {})
+        object.__setattr__(self, "skipped_steps", tf.Variable(0, dtype=tf.int64, trainable=False))
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        self._compile_arguments = {"jit_compile": jit_compile, **kwargs}
+        self._compile_arguments = {
+            "jit_compile": jit_compile,
+            "skip_gradient_norm": skip_gradient_norm,
+            **kwargs,
+        }
         self.optimizer.build(self.trainable_variables)
 
     def default_objective(self) -> Any:
@@ -262,13 +277,38 @@ class GenerativeModel(Configurable, keras.Model):
         if self.augmentations:
             x = self.augment(x, self.next_seed())
         terms: dict[str, tf.Tensor] = {}
+        weights: dict[str, tf.Tensor] = {}
         for player in self._players():
             with tf.GradientTape() as tape, self._training():
                 mine = player.loss(x, y)
-                loss = self.optimizer.scale_loss(tf.reduce_mean(mine["loss"]))
-            self.optimizer.apply(tape.gradient(loss, player.variables), player.variables)
-            terms |= player.named(mine)
-        return self._track(terms)
+                loss = tf.reduce_mean(mine["loss"])
+                scaled_loss = self.optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled_loss, player.variables)
+            norm, moved = self._apply(loss, gradients, player.variables)
+            for name, value in player.named({**mine, "gradient_norm": norm}).items():
+                terms[name], weights[name] = value, moved
+        return self._track(terms, weights)
+
+    def _apply(
+        self, loss: tf.Tensor, gradients: Sequence[Any], variables: Sequence[Any]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Moves the variables, unless the step is to be skipped; the gradient's length, and
+        whether they moved."""
+        scale = tf.cast(self.optimizer.scale_loss(1.0), "float32")
+        norm = tf.linalg.global_norm([tf.cast(g, "float32") for g in gradients if g is not None])
+        norm /= scale
+        moves = tf.math.is_finite(loss)
+        if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            moves &= tf.math.is_finite(norm)
+        if self.skip_gradient_norm is not None:
+            moves &= norm <= self.skip_gradient_norm
+
+        def move() -> tf.Tensor:
+            self.optimizer.apply(gradients, variables)
+            return tf.constant(0, tf.int64)
+
+        self.skipped_steps.assign_add(tf.cond(moves, move, lambda: tf.constant(1, tf.int64)))
+        return norm, moves
 
     @contextlib.contextmanager
     def _training(self) -> Iterator[None]:
@@ -295,16 +335,26 @@ class GenerativeModel(Configurable, keras.Model):
             terms |= player.named(player.loss(x, y))
         return terms
 
-    def _track(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _track(
+        self, terms: dict[str, tf.Tensor], moved: Mapping[str, tf.Tensor] | None = None
+    ) -> dict[str, tf.Tensor]:
         for name, value in terms.items():
-            self._means[name].update_state(value)
+            if moved is None:
+                self._means[name].update_state(value)
+            else:  # a skipped step leaves no trace in the means
+                value = tf.where(moved[name], value, tf.zeros_like(value))
+                weight = tf.fill(tf.shape(value), tf.cast(moved[name], value.dtype))
+                self._means[name].update_state(value, weight)
         return {name: self._means[name].result() for name in terms}
 
     def _create_means(self) -> None:
         # Variables cannot be made inside a compiled step, so the names of the terms come first.
         if not self._means:
-            names = tf.function(lambda: self._terms(*self.example_batch())).get_concrete_function()
-            for name in names.structured_outputs:
+            function = tf.function(lambda: self._terms(*self.example_batch()))
+            names = list(function.get_concrete_function().structured_outputs)
+            for player in self._players():
+                names += player.named({"gradient_norm": None})
+            for name in names:
                 self._means[name] = keras.metrics.Mean(name=name)
 
     @property

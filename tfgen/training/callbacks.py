@@ -3,19 +3,26 @@
 import json
 import math
 import pathlib
+import signal
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from absl import logging
+from tensorflow.core.util import event_pb2
 from tqdm import tqdm
 
 from tfgen.evaluation.likelihood import Likelihood
 from tfgen.evaluation.pictures import picture
 from tfgen.models.generative_model import GenerativeModel
 from tfgen.training.checkpoints import Checkpoints
+from tfgen.training.files import write_atomically
 
 
 def _due(every: int, previous: int, step: int) -> bool:
@@ -72,12 +79,15 @@ class Metrics(RunCallback):
     def __init__(self, start_step: int, workdir: pathlib.Path, every: int, batch_size: int):
         super().__init__(start_step)
         self.path, self.every, self.batch_size = workdir / "metrics.jsonl", every, batch_size
-        self.writer = tf.summary.create_file_writer(str(workdir / "tensorboard"))
         self.since = (start_step, time.perf_counter())
-        if self.path.exists():  # steps after the checkpoint are done again
+        # Steps after the checkpoint are done again.
+        if self.path.exists():
             lines = [line for line in self.path.read_text().splitlines() if line.strip()]
             kept = [line for line in lines if _step_of(line) <= start_step]
-            self.path.write_text("".join(f"{line}\n" for line in kept))
+            write_atomically(self.path, "".join(f"{line}\n" for line in kept).encode())
+        for path in (workdir / "tensorboard").glob("events*"):
+            _forget_events(path, start_step)
+        self.writer = tf.summary.create_file_writer(str(workdir / "tensorboard"))
 
     def on_step(self, step: int, logs: dict[str, float]) -> None:
         if not _due(self.every, self.previous, step):
@@ -104,6 +114,24 @@ def _step_of(line: str) -> float:
         return json.loads(line)["step"]
     except (json.JSONDecodeError, KeyError):  # the line that a crash cut short
         return math.inf
+
+
+def _forget_events(path: pathlib.Path, last_step: int) -> None:
+    """Rewrites a file of TensorBoard's without the summaries after `last_step`."""
+    kept = []
+    try:
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = event_pb2.Event.FromString(record.numpy())
+            if not event.HasField("summary") or event.step <= last_step:
+                kept.append(record.numpy())
+    except tf.errors.DataLossError:  # the record that a crash cut short
+        pass
+    with tempfile.TemporaryDirectory(dir=path.parent.parent) as folder:
+        rewritten = pathlib.Path(folder) / path.name
+        with tf.io.TFRecordWriter(str(rewritten)) as writer:
+            for content in kept:
+                writer.write(content)
+        rewritten.replace(path)
 
 
 class Validation(RunCallback):
@@ -137,12 +165,12 @@ class Validation(RunCallback):
         with self.model.averaged_weights():
             self.model.recalibrate(self.training_split.x, self.training_split.y)
             if len(self.split) == 0:
-                self.checkpoints.save_best(math.inf)
+                _save(lambda: self.checkpoints.save_best(math.inf), step == self.num_steps)
                 return
             result = self.evaluate(self.split)
             value = result[result["metric"]]
             if value < float(self.checkpoints.best_value):
-                self.checkpoints.save_best(value)
+                _save(lambda: self.checkpoints.save_best(value), step == self.num_steps)
         self.metrics.write(step, {f"validation/{result['metric']}": value})
         self.progress.validation = value
 
@@ -160,7 +188,144 @@ class Checkpointing(RunCallback):
         self.checkpoints.step.assign(step)
         self.checkpoints.seconds.assign(self.seconds_before + time.perf_counter() - self.began)
         if _due(self.every, self.previous, step) or step == self.num_steps:
-            self.checkpoints.save()
+            _save(self.checkpoints.save, step == self.num_steps)
+
+
+def _save(save: Callable[[], None], is_last: bool) -> None:
+    """A full disk does not end the training; after the last step there is nothing left to try."""
+    try:
+        save()
+    except OSError as error:
+        if is_last:
+            raise
+        logging.error("%s Training goes on.", error)
+
+
+class Guard(RunCallback):
+    """Reports the steps that were skipped, with what was wrong; stops the run after a number of
+    them in a row.
+
+    The weights are those before the skipped steps: they are diagnosed by computing the same batches
+    again, with other noise.
+
+    Raises:
+        FloatingPointError: `limit` steps in a row were skipped.
+    """
+
+    def __init__(self, start_step: int, limit: int, batches: Callable[[int, int], Any]):
+        super().__init__(start_step)
+        self.limit, self.batches = limit, batches
+        self.in_a_row = 0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.total = int(self.model.skipped_steps)
+
+    def on_step(self, step: int, logs: dict[str, float]) -> None:
+        before, self.total = self.total, int(self.model.skipped_steps)
+        skipped = self.total - before
+        if skipped == 0:
+            self.in_a_row = 0
+            return
+        self.in_a_row += skipped
+        first = self.previous + 1
+        reasons = [
+            f"step {number}: {reason}"
+            for number, batch in enumerate(self.batches(self.previous, step - self.previous), first)
+            if (reason := diagnose(self.model, batch)) is not None
+        ]
+        text = "; ".join(reasons) or "computed again with other noise, all of it is finite"
+        logging.warning(
+            "%d of the steps %d to %d skipped (%d in all): %s.",
+            skipped,
+            first,
+            step,
+            self.total,
+            text,
+        )
+        if self.in_a_row >= self.limit:
+            raise FloatingPointError(
+                f"{self.in_a_row} steps in a row up to step {step} were skipped "
+                f"(config.max_skipped_steps={self.limit}): {text}. The weights are those before "
+                "them, and so are the checkpoints."
+            )
+
+
+def diagnose(model: GenerativeModel, batch: Any) -> str | None:
+    """What is wrong with a training step on this batch; None if nothing is.
+
+    Names the first of these that is not finite: the data, a term of the objective (with the
+    positions of its examples), a gradient; or a gradient too long for `skip_gradient_norm`.
+    """
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    if x.dtype.is_floating:
+        finite = np.isfinite(x.numpy().reshape(len(x), -1)).all(axis=1)
+        if not finite.all():
+            return f"x is not finite in the examples {_first(~finite)} of the batch"
+    if model.augmentations:
+        x = model.augment(x, model.next_seed(0))
+    for player in model._players():
+        with tf.GradientTape() as tape, model._training():
+            terms = player.loss(x, y)
+            loss = tf.reduce_mean(terms["loss"])
+        for name, value in player.named(terms).items():
+            finite = np.isfinite(np.atleast_1d(value.numpy()))
+            if not finite.all():
+                return f"the term {name!r} is not finite in the examples {_first(~finite)}"
+        gradients = tape.gradient(loss, player.variables)
+        for variable, gradient in zip(player.variables, gradients, strict=True):
+            if gradient is not None and not np.isfinite(gradient).all():
+                return f"the gradient of {variable.path} is not finite"
+        norm = float(tf.linalg.global_norm([g for g in gradients if g is not None]))
+        limit = model.skip_gradient_norm
+        if not math.isfinite(norm) or (limit is not None and norm > limit):
+            return f"the gradient is {norm:.3g} long (skip_gradient_norm={limit})"
+    return None
+
+
+def _first(mask: np.ndarray, most: int = 10) -> str:
+    positions = np.flatnonzero(mask)
+    return ", ".join(map(str, positions[:most])) + (", ..." if len(positions) > most else "")
+
+
+class Interruption(RunCallback):
+    """On SIGTERM or SIGINT saves the state after the step that is running, and ends the process.
+
+    The exit status is 128 + the signal's number: 143 after SIGTERM, 130 after SIGINT. A second
+    signal ends the process at once, without saving.
+    """
+
+    def __init__(self, start_step: int, checkpoints: Checkpoints):
+        super().__init__(start_step)
+        self.checkpoints = checkpoints
+        self.received: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self.before[number] = signal.signal(number, self._receive)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.restore_handlers()
+
+    def restore_handlers(self) -> None:
+        """Gives the signals back to whom they belonged."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}
+
+    def _receive(self, number: int, frame: Any) -> None:
+        self.received = number
+        self.restore_handlers()
+
+    def on_step(self, step: int, logs: dict[str, float]) -> None:
+        if self.received is None:
+            return
+        self.checkpoints.step.assign(step)
+        self.checkpoints.save()
+        name = signal.Signals(self.received).name
+        print(f"{name}: saved after step {step}; the same command goes on from there.", flush=True)
+        raise SystemExit(128 + self.received)
 
 
 class SamplePictures(RunCallback):

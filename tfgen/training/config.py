@@ -20,6 +20,8 @@ REQUIRED = {
     "log_every_steps": 1,
     "validate_every_steps": 1,
     "checkpoint_every_steps": 1,
+    "keep_checkpoints": 1,
+    "max_skipped_steps": 1,
     "sample_every_steps": 0,
     "num_sample_images": 1,
     "warmup_steps": 0,
@@ -113,4 +115,5 @@ def compile_model(model: GenerativeModel, config: Mapping[str, Any], info: Any) 
         jit_compile=config["jit_compile"],
         steps_per_execution=config["steps_per_execution"],
         augmentations=[build(tfgen.data.augment, spec) for spec in augmentations],
+        skip_gradient_norm=config["skip_gradient_norm"],
     )

@@ -30,11 +30,15 @@ from tfgen.training.config import (
     load_data,
     resolve_model,
 )
-from tfgen.training.files import read_json, write_atomically, write_json
+from tfgen.training.files import exclusive, read_json, write_atomically, write_json
 
 
-def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
+def train(config: Mapping[str, Any], workdir: Any, allow_changes: bool = False) -> dict[str, Any]:
     """Trains, evaluates and samples one model; goes on where an interrupted run stopped.
+
+    On SIGTERM or SIGINT the state is saved after the step that is running, and the process ends
+    with the status 143 or 130. With `config.deterministic` a run that was interrupted, killed even,
+    and continued on the same machine ends with the weights of an uninterrupted one, bit for bit.
 
     Writes into `workdir`: `config.json` (what was run, in full), `checkpoints/`, `metrics.jsonl`,
     `tensorboard/`, `results.json`, and `samples.png` or, of audio, `samples.wav`. Everything that
@@ -44,13 +48,18 @@ def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
     Args:
         config: nested mappings, as `configs/common.py` makes them.
         workdir: the run's folder.
+        allow_changes: go on with a run although its config was another one; the differences are
+            printed. What does not fit the checkpoint is still refused.
 
     Returns:
         The contents of `results.json`.
 
     Raises:
-        ValueError: an impossible value, an unknown name, bad data, or a `workdir` that holds a run
-            of another config.
+        ValueError: an impossible value, an unknown name, bad data, a `workdir` that holds a run
+            of another config, or one that another process is using.
+        FloatingPointError: `config.max_skipped_steps` steps in a row had a loss or a gradient that
+            was not finite.
+        OSError: the last checkpoint could not be written.
     """
     workdir = pathlib.Path(workdir)
     config = json.loads(json.dumps(config))
@@ -60,20 +69,40 @@ def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
     sample_rate_hz = data.info.sample_rate_hz
     audio = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
     resolved = json.loads(json.dumps({**config, "model": spec, **audio}))
-    _check_same_config(resolved, workdir)
+    if config["deterministic"]:
+        tf.config.experimental.enable_op_determinism()
+    changed = _changes(resolved, workdir)
+    if changed and not allow_changes:
+        raise ValueError(
+            f"workdir must be new or hold a run of the same config; in {workdir} these differ: "
+            + "; ".join(changed)
+        )
     path = workdir / "results.json"
-    if path.exists() and read_json(path).get("completed"):
+    if not changed and path.exists() and read_json(path).get("completed"):
         print(f"{workdir} holds a finished run; nothing to do.")
         return read_json(path)
     model = build_model(config, spec)
     compile_model(model, config, data.info)
     _check_evaluation(config)
-    num_steps, batch_size = config["num_steps"], config["batch_size"]
+    with exclusive(workdir):
+        if changed:
+            print("Going on with another config: " + "; ".join(changed))
+        return _run(model, data, config, resolved, workdir)
 
+
+def _run(
+    model: GenerativeModel,
+    data: Any,
+    config: Mapping[str, Any],
+    resolved: Mapping[str, Any],
+    workdir: pathlib.Path,
+) -> dict[str, Any]:
+    num_steps, batch_size = config["num_steps"], config["batch_size"]
+    sample_rate_hz = resolved.get("sample_rate_hz")
     write_json(workdir / "config.json", resolved)
     _initialize(model, data, config)
     model._create_means()
-    checkpoints = Checkpoints(workdir, model)
+    checkpoints = Checkpoints(workdir, model, config["keep_checkpoints"])
     checkpoints.restore()
     start = int(checkpoints.step)
     if start < num_steps:
@@ -88,6 +117,7 @@ def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
         "num_steps": num_steps,
         "batch_size": batch_size,
         "training_seconds": training_seconds,
+        "skipped_steps": int(model.skipped_steps),
         "completed": True,
         **provenance(),
     }
@@ -99,7 +129,7 @@ def train(config: Mapping[str, Any], workdir: Any) -> dict[str, Any]:
     pictures.set_model(model)
     pictures.write(num_steps, samples)
     save_samples(samples, model.num_levels, workdir / "samples", sample_rate_hz)
-    write_json(path, results)
+    write_json(workdir / "results.json", results)
     return results
 
 
@@ -238,17 +268,24 @@ def _fit(
     saving = callbacks.Checkpointing(
         start, config["checkpoint_every_steps"], num_steps, checkpoints
     )
-    batches = data.train.training_batches(
-        config["batch_size"], config["seed"], start, num_steps - start
-    )
-    model.reset_metrics()
-    model.fit(
-        batches.prefetch(2),
-        epochs=1,
-        shuffle=False,
-        verbose=0,
-        callbacks=[progress, metrics, validation, pictures, saving],
-    )
+
+    def batches(start_step: int, num_steps: int) -> tf.data.Dataset:
+        return data.train.training_batches(
+            config["batch_size"], config["seed"], start_step, num_steps
+        )
+
+    guard = callbacks.Guard(start, config["max_skipped_steps"], batches)
+    interruption = callbacks.Interruption(start, checkpoints)
+    try:
+        model.fit(
+            batches(start, num_steps - start).prefetch(2),
+            epochs=1,
+            shuffle=False,
+            verbose=0,
+            callbacks=[progress, guard, metrics, validation, pictures, saving, interruption],
+        )
+    finally:
+        interruption.restore_handlers()
 
 
 def _initialize(model: GenerativeModel, data: Any, config: Mapping[str, Any]) -> None:
@@ -275,21 +312,17 @@ def _check_evaluation(config: Mapping[str, Any]) -> None:
         check_one_of("config.evaluation.metrics", name, functions)
 
 
-def _check_same_config(config: dict[str, Any], workdir: pathlib.Path) -> None:
+def _changes(config: dict[str, Any], workdir: pathlib.Path) -> list[str]:
+    """Where the config differs from that of the run in `workdir`."""
     path = workdir / "config.json"
     if not path.exists():
-        return
+        return []
     before, now = _flatten(read_json(path)), _flatten(config)
-    changed = [
+    return [
         f"{key}: {before.get(key)!r} -> {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]
-    if changed:
-        raise ValueError(
-            f"workdir must be new or hold a run of the same config; in {workdir} these differ: "
-            + "; ".join(changed)
-        )
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
