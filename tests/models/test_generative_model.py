@@ -114,7 +114,9 @@ def test_each_player_moves_its_own_variables():
     history = model.fit(data(8), batch_size=8, verbose=0).history
     np.testing.assert_allclose(model.bijector.loc, 0.5)  # 0 - 0.25 * 2 (0 - 1)
     np.testing.assert_allclose(model.bijector.log_scale, 1.0)  # 0 - 0.25 * 2 (0 - 2)
+    norms = {name: history.pop(f"{name}/gradient_norm") for name in ("loc", "scale")}
     assert history == {"loc/loss": [3.0], "scale/loss": [12.0]}
+    np.testing.assert_allclose(norms["loc"] + norms["scale"], np.sqrt(3) * np.array([2.0, 4.0]))
 
 
 def test_flow_is_a_tfp_distribution():
