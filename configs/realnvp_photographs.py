@@ -4,7 +4,7 @@ apt-get install mate-backgrounds
 python -m apps.train --config=configs/realnvp_photographs.py --workdir=runs/realnvp_photographs
 
 The paper has no number for this set. A small model, sized like the other flows on this
-set for about ten minutes on two quiet cores; the data are those of `pixelcnn_pp_photographs`, the
+set for about five minutes on two quiet cores; the data are those of `pixelcnn_pp_photographs`, the
 model is that of `realnvp_fashion_mnist`.
 """
 
@@ -15,7 +15,7 @@ from configs import common
 
 def get_config(mode: str | None = None) -> ConfigDict:
     config = common.default()
-    config.num_steps = 4_500
+    config.num_steps = 2_400
     config.batch_size = 32
     config.data = dict(
         name="image_patches", path="/usr/share/backgrounds/mate/nature", test_fraction=0.2
@@ -28,8 +28,8 @@ def get_config(mode: str | None = None) -> ConfigDict:
     )
     config.warmup_steps = 500
     config.learning_rate_decay = "cosine"
-    config.validate_every_steps = 900
-    config.checkpoint_every_steps = 900
+    config.validate_every_steps = 600
+    config.checkpoint_every_steps = 600
     return common.smoke(
         config,
         mode,
