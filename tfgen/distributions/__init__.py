@@ -1,5 +1,6 @@
 """Distributions and likelihoods that TFP lacks."""
 
+from tfgen.distributions.discretized_logistic import DiscretizedLogistic
 from tfgen.distributions.discretized_logistic_mixture import MixtureOfDiscretizedLogistics
 from tfgen.distributions.likelihood import (
     Bernoulli,
@@ -14,6 +15,7 @@ from tfgen.distributions.model_distribution import ModelDistribution
 __all__ = [
     "Bernoulli",
     "Categorical",
+    "DiscretizedLogistic",
     "DiscretizedLogisticMixture",
     "Gaussian",
     "GaussianMixture",

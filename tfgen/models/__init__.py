@@ -14,6 +14,7 @@ from tfgen.models.flow.nice import NICE
 from tfgen.models.flow.realnvp import RealNVP
 from tfgen.models.generative_model import GenerativeModel
 from tfgen.models.latent.base import LatentVariableModel, Terms
+from tfgen.models.latent.resnet_iaf_vae import ResNetIAFVAE
 from tfgen.models.latent.vae import VAE
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "PixelCNNPP",
     "PixelRNN",
     "RealNVP",
+    "ResNetIAFVAE",
     "Terms",
     "WaveNet",
 ]
