@@ -60,23 +60,33 @@ class LinearGaussian:
         precision = self.precision
         return 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
 
+    @property
+    def gain(self) -> np.ndarray:
+        """From x - b to the posterior's mean: Lambda^-1 W^T / s2, `[J, D]`."""
+        return np.linalg.solve(self.precision, self.weights.T) / self.variance
+
     def vae(self, posterior_scale: float = 1.0, model_class: type = VAE, **kwargs) -> VAE:
         """This model as a `VAE`, with the optimal diagonal posterior, its scales times a factor."""
-        size, latent = self.weights.shape
-        model = model_class(
-            event_shape=[size],
-            latent_shape=[latent],
-            likelihood={"type": "Gaussian", "minimum_scale": 1e-6},
-            encoder=keras.layers.Identity(),
-            decoder=keras.layers.Dense(size, dtype=kwargs.get("dtype")),
-            **kwargs,
-        )
-        model.decoder.set_weights([self.weights.T, self.offset])
-        model.output_constant.assign([0.5 * math.log(self.variance)])
-        gain = np.linalg.solve(self.precision, self.weights.T) / self.variance  # x - b to mean
+        model = self.generator(model_class, **kwargs)
+        latent = self.weights.shape[1]
         scale = posterior_scale / np.sqrt(np.diag(self.precision))
         raw_scale = np.log(np.expm1(scale - MINIMUM_SCALE)) - math.log(math.e - 1.0)
-        kernel = np.concatenate([gain.T, np.zeros((size, latent))], axis=1)
-        bias = np.concatenate([-gain @ self.offset, raw_scale])
+        kernel = np.concatenate([self.gain.T, np.zeros((len(self.offset), latent))], axis=1)
+        bias = np.concatenate([-self.gain @ self.offset, raw_scale])
         model.posterior_part.parameters.set_weights([kernel, bias])
+        return model
+
+    def generator(self, model_class: type = VAE, **kwargs) -> VAE:
+        """p(z) p(x | z) of this model as a `VAE` whose posterior reads x; it is untrained."""
+        size, latent = self.weights.shape
+        arguments = {
+            "event_shape": [size],
+            "latent_shape": [latent],
+            "likelihood": {"type": "Gaussian", "minimum_scale": 1e-6},
+            "encoder": keras.layers.Identity(),
+            "decoder": {"type": "MLPDecoder", "units": []},
+        }
+        model = model_class(**{**arguments, **kwargs})
+        model.decoder.linear.set_weights([self.weights.T, self.offset])
+        model.output_constant.assign([0.5 * math.log(self.variance)])
         return model

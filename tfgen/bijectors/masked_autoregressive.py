@@ -53,13 +53,24 @@ class MaskedAutoregressive(Bijector):
         check_argument(received == size, "network", f"of {size} values", received)
         self.transformer.build((None, 1))
 
-    def _inverse(self, x: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def inverse_and_log_slopes(
+        self, x: tf.Tensor, condition: Any = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """z = f^-1(x) and the log-derivative of every value, both of the shape of x; the
+        log-determinant is their sum."""
+        return self._inverse_elementwise(self._prepare(x, condition), condition)
+
+    def _inverse_elementwise(self, x: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
         flat = self._flat(x, condition)
         parameters = tf.linalg.matrix_transpose(self.network(flat, condition))  # [B, P, D]
         size = self.network.num_outputs * self.network.num_values
         parameters = tf.reshape(tf.cast(parameters, self.float_dtype), [-1, size])
-        z, log_det = self.transformer.inverse(flat, parameters)
-        return tf.reshape(z, tf.shape(x)), tf.reduce_sum(log_det, 1)
+        z, log_slopes = self.transformer.inverse(flat, parameters)
+        return tf.reshape(z, tf.shape(x)), tf.reshape(log_slopes, tf.shape(x))
+
+    def _inverse(self, x: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        z, log_slopes = self._inverse_elementwise(x, condition)
+        return z, tf.reduce_sum(log_slopes, list(range(1, x.shape.rank)))
 
     def _forward(self, z: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
         num_values = self.network.num_values

@@ -18,6 +18,11 @@ tfd = tfp.distributions
 MINIMUM_SCALE = 1e-4
 
 
+def positive_scale(raw: tf.Tensor) -> tf.Tensor:
+    """1 for 0, the prior's scale."""
+    return MINIMUM_SCALE + tf.math.softplus(raw + math.log(math.e - 1.0))
+
+
 class Posterior(Configurable, keras.Layer):
     """q(z | x): a part of a `VAE`, which reads the encoder's features from it.
 
@@ -37,6 +42,11 @@ class Posterior(Configurable, keras.Layer):
     ) -> tfd.Distribution:
         """Event shape `latent_shape`, batch shape `[B]`; x in native units."""
         raise NotImplementedError
+
+    @property
+    def num_latents(self) -> int:
+        """Entries of z."""
+        return math.prod(self.latent_shape)
 
     @property
     def float_dtype(self) -> str:
@@ -68,5 +78,43 @@ class DiagonalPosterior(Posterior):
         loc, raw_scale = tf.split(parameters, 2, axis=-1)
         fits = loc.shape[1:] == self.latent_shape
         check_argument(fits, "latent_shape", f"{tuple(loc.shape[1:])} here", self.latent_shape)
-        scale = MINIMUM_SCALE + tf.math.softplus(raw_scale + math.log(math.e - 1.0))
+        scale = positive_scale(raw_scale)
         return tfd.Independent(tfd.Normal(loc, scale), len(self.latent_shape))
+
+
+def is_diagonal_gaussian(distribution: Any) -> bool:
+    return isinstance(distribution, tfd.Independent) and isinstance(
+        distribution.distribution, tfd.Normal
+    )
+
+
+class FullCovariancePosterior(Posterior):
+    """q(z | x) = N(mu, L L^T), with mu and the lower triangular L linear maps of the features.
+
+    The diagonal of L is positive through a softplus; zero outputs are N(0, I). Vectors of latents
+    only.
+
+    Raises:
+        ValueError: a grid of latents.
+    """
+
+    def __init__(self, latent_shape: Sequence[int], **kwargs: Any):
+        super().__init__(latent_shape, **kwargs)
+        check_is_vector(type(self), self.latent_shape)
+        (size,) = self.latent_shape
+        self.loc = keras.layers.Dense(size, kernel_initializer=SMALL)
+        self.factor = keras.layers.Dense(size * (size + 1) // 2, kernel_initializer=SMALL)
+
+    def distribution(
+        self, model: Any, x: tf.Tensor, condition: tf.Tensor | None = None
+    ) -> tfd.Distribution:
+        features = model.features(x, condition)
+        loc = tf.cast(self.loc(features), self.float_dtype)
+        factor = tfp.math.fill_triangular(tf.cast(self.factor(features), self.float_dtype))
+        diagonal = positive_scale(tf.linalg.diag_part(factor))
+        return tfd.MultivariateNormalTriL(loc, tf.linalg.set_diag(factor, diagonal))
+
+
+def check_is_vector(cls: type, latent_shape: tuple[int, ...]) -> None:
+    allowed = f"[J] for a {cls.__name__}, which relates every entry to every other"
+    check_argument(len(latent_shape) == 1, "latent_shape", allowed, latent_shape)

@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 
 from tfgen import seeds
 from tfgen.inference.importance import importance_log_prob
+from tfgen.latents.posterior import is_diagonal_gaussian
 from tfgen.models.generative_model import EVALUATION_SEED, GenerativeModel
 
 tfd = tfp.distributions
@@ -24,6 +25,7 @@ class Terms(NamedTuple):
         log_qz: log q(z | x), `[K, B]`.
         kl: KL(q(z | x) || p(z)), `[G, B]`, one row for each group of latents that free bits act
             on; in closed form where there is one, else the mean of log q - log p over the draws.
+        posterior: q(z | x), of models in which it is one distribution.
     """
 
     z: Any
@@ -31,6 +33,7 @@ class Terms(NamedTuple):
     log_pz: tf.Tensor
     log_qz: tf.Tensor
     kl: tf.Tensor
+    posterior: Any = None
 
     @property
     def log_weights(self) -> tf.Tensor:
@@ -69,33 +72,16 @@ class LatentVariableModel(GenerativeModel):
         x = self.check_data(x)
         condition = self.condition(y, tf.shape(x)[0])
         prior, posterior = self.prior(condition), self.posterior(x, condition)
-        # In one pass: the density of a foreign z takes some flows as many passes as z has entries.
-        z, log_qz = posterior.experimental_sample_and_log_prob(
-            num_samples, seed=self.next_seed(seed)
-        )
+        z, log_qz, log_factors = _sample(posterior, num_samples, self.next_seed(seed))
         log_pz = prior.log_prob(z)
         return Terms(
             z=z,
             log_px=self.likelihood(z, condition).log_prob(tf.cast(x, self.float_dtype)),
             log_pz=log_pz,
             log_qz=log_qz,
-            kl=self.kl(posterior, prior, tf.reduce_mean(log_qz - log_pz, axis=0)),
+            kl=_kl(posterior, prior, z, log_factors, log_qz - log_pz),
+            posterior=posterior,
         )
-
-    def kl(self, posterior: Any, prior: Any, monte_carlo: tf.Tensor) -> tf.Tensor:
-        """KL(q || p), `[G, B]`.
-
-        One row for each latent dimension where both are diagonal Gaussians; else one row, in closed
-        form where TFP knows one, else `monte_carlo`, `[B]`.
-        """
-        if _is_diagonal_gaussian(posterior) and _is_diagonal_gaussian(prior):
-            kl = tfd.kl_divergence(posterior.distribution, prior.distribution)  # [B, *latent_shape]
-            return tf.transpose(tf.reshape(kl, [tf.shape(kl)[0], math.prod(kl.shape[1:])]))
-        try:
-            kl = tfd.kl_divergence(posterior, prior)
-        except NotImplementedError:
-            kl = monte_carlo
-        return kl[None]
 
     def log_prob(
         self,
@@ -206,10 +192,48 @@ class LatentVariableModel(GenerativeModel):
         return signatures
 
 
-def _is_diagonal_gaussian(distribution: Any) -> bool:
-    return isinstance(distribution, tfd.Independent) and isinstance(
-        distribution.distribution, tfd.Normal
-    )
+def _sample(
+    posterior: Any, num_samples: int, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    """z ~ q, `[K, B, ...]`, log q(z), `[K, B]`, and its summands of each latent where it has such,
+    in one pass: the density of a foreign z takes some flows as many passes as z has entries."""
+    if hasattr(posterior, "sample_and_log_factors"):
+        z, log_factors = posterior.sample_and_log_factors(num_samples, seed)
+        return z, tf.reduce_sum(log_factors, axis=list(range(2, z.shape.rank))), log_factors
+    return *posterior.experimental_sample_and_log_prob(num_samples, seed=seed), None
+
+
+def _kl(
+    posterior: Any, prior: Any, z: tf.Tensor, log_factors: tf.Tensor | None, log_ratios: tf.Tensor
+) -> tf.Tensor:
+    """KL(q || p), `[G, B]`.
+
+    One row for each latent where log q and log p are sums over the latents, in closed form if both
+    are diagonal Gaussians; else one row, in closed form where TFP knows one.
+    """
+    if is_diagonal_gaussian(posterior) and is_diagonal_gaussian(prior):
+        return _rows(tfd.kl_divergence(posterior.distribution, prior.distribution))
+    if log_factors is not None and isinstance(prior, tfd.Independent):
+        log_ratios_of_each = log_factors - prior.distribution.log_prob(z)
+        return _rows(tf.reduce_mean(log_ratios_of_each, axis=0))
+    try:
+        return tfd.kl_divergence(_multivariate(posterior), _multivariate(prior))[None]
+    except NotImplementedError:
+        return tf.reduce_mean(log_ratios, axis=0)[None]
+
+
+def _multivariate(distribution: Any) -> Any:
+    """A diagonal Gaussian in the form for which TFP knows the divergence of a full covariance."""
+    if is_diagonal_gaussian(distribution) and distribution.event_shape.rank == 1:
+        values = distribution.distribution
+        scale = tf.broadcast_to(values.scale, tf.shape(values.loc))
+        return tfd.MultivariateNormalDiag(values.loc, scale)
+    return distribution
+
+
+def _rows(kl: tf.Tensor) -> tf.Tensor:
+    """`[B, *latent_shape]` -> `[J, B]`."""
+    return tf.transpose(tf.reshape(kl, [-1, math.prod(kl.shape[1:])]))
 
 
 def _centre(distribution: tfd.Distribution) -> tf.Tensor:

@@ -68,7 +68,11 @@ class VAE(LatentVariableModel):
             check_integer("latent_shape", size, minimum=1)
         self.latent_shape = tuple(latent_shape)
         condition_size = self.num_classes or self.num_features or 0
-        of_latents = {"latent_shape": self.latent_shape, "condition_size": condition_size}
+        of_latents = {
+            "latent_shape": self.latent_shape,
+            "event_shape": self.event_shape,
+            "condition_size": condition_size,
+        }
         prior = {"type": "StandardNormalPrior"} if prior is None else prior
         posterior = {"type": "DiagonalPosterior"} if posterior is None else posterior
         self.prior_part = build(latents, prior, **of_latents)
