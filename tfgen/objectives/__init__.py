@@ -2,7 +2,8 @@
 
 from tfgen.objectives.elbo import ELBO
 from tfgen.objectives.iwae import IWAE
+from tfgen.objectives.mutual_posterior import MutualPosterior
 from tfgen.objectives.negative_log_prob import NegativeLogProb
 from tfgen.objectives.objective import Objective, Player
 
-__all__ = ["ELBO", "IWAE", "NegativeLogProb", "Objective", "Player"]
+__all__ = ["ELBO", "IWAE", "MutualPosterior", "NegativeLogProb", "Objective", "Player"]

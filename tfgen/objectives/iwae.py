@@ -3,9 +3,12 @@
 from typing import Any
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tfgen.checks import check_argument, check_integer
 from tfgen.objectives.objective import Objective
+
+tfd = tfp.distributions
 
 
 class IWAE(Objective):
@@ -22,7 +25,8 @@ class IWAE(Objective):
         sum_k (w_k / sum w)^2  d log w_k / dz_k  dz_k / dphi
 
     with the same mean, in which log q is differentiated with respect to z alone; the decoder's
-    gradient is that of [1].
+    gradient is that of [1]. phi are all weights that q depends on: of a `LaplacePosterior` the
+    decoder's too. An `IAFPosterior` then runs a loop over the latents, for the density of given z.
 
     Args:
         num_samples: K.
@@ -72,6 +76,9 @@ class IWAE(Objective):
         x = model.check_data(x)
         condition = model.condition(y, tf.shape(x)[0])
         prior, posterior = model.prior(condition), model.posterior(x, condition)
+        has_gradient = posterior.reparameterization_type == tfd.FULLY_REPARAMETERIZED
+        allowed = "False for a posterior whose draws have no gradient"
+        check_argument(has_gradient, "doubly_reparameterized", allowed, type(posterior).__name__)
         sample = posterior.sample(self.num_samples, seed=model.next_seed())
 
         weights = None
