@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests.conformance import all_images, autodiff_log_det, check_model, randomize
 from tfgen.layers.weight_norm import WeightNormConv2D, WeightNormMaskedConv2D
 from tfgen.models import ResNetIAFVAE
-from tfgen.models.latent.resnet_iaf_vae import IAFStep
+from tfgen.models.latent.bidirectional import IAFStep
 from tfgen.objectives import ELBO
 
 TINY = {"depths": (1, 1), "filters": 4, "latent_channels": 2, "flow_depth": 1}

@@ -8,6 +8,7 @@ from tfgen.layers.masked_conv import MaskedConv2D, causal_mask, channel_groups
 from tfgen.layers.masked_dense import IncrementalPass, MaskedDense, MaskedMLP
 from tfgen.layers.nets import MLP, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from tfgen.layers.residual_network import ResidualBlock, ResidualNetwork
+from tfgen.layers.resnet_nets import ResNetDecoder, ResNetEncoder
 from tfgen.layers.row_lstm import RowLSTM
 from tfgen.layers.weight_norm import (
     ShiftedConv2D,
@@ -32,6 +33,8 @@ __all__ = [
     "MaskedConv2D",
     "MaskedDense",
     "MaskedMLP",
+    "ResNetDecoder",
+    "ResNetEncoder",
     "ResidualBlock",
     "ResidualNetwork",
     "RowLSTM",
