@@ -1,5 +1,6 @@
 """Distributions and likelihoods that TFP lacks."""
 
+from tfgen.distributions.autoregressive_likelihood import AutoregressiveLikelihood
 from tfgen.distributions.discretized_logistic import DiscretizedLogistic
 from tfgen.distributions.discretized_logistic_mixture import MixtureOfDiscretizedLogistics
 from tfgen.distributions.likelihood import (
@@ -13,6 +14,7 @@ from tfgen.distributions.likelihood import (
 from tfgen.distributions.model_distribution import ModelDistribution
 
 __all__ = [
+    "AutoregressiveLikelihood",
     "Bernoulli",
     "Categorical",
     "DiscretizedLogistic",

@@ -129,6 +129,10 @@ class Likelihood(Configurable):
             constant = constant.reshape(-1, self.num_constant)[0]
         return bias, constant
 
+    def signatures(self, signatures: dict[str, Any]) -> dict[str, Any]:
+        """What a model with this likelihood serves, of what it could serve with any."""
+        return signatures
+
     def _event_parameters_shape(self, event_shape: Sequence[int]) -> tuple[int, ...]:
         positions, channels = _positions_and_channels(event_shape)
         return (*positions, *self.parameters_shape(channels))

@@ -17,19 +17,19 @@ SMALLEST_VARIANCE = 1e-10
 
 
 @contextlib.contextmanager
-def data_dependent_initialization(owner: keras.Layer) -> Iterator[None]:
+def data_dependent_initialization(owner: keras.Layer) -> Iterator[list[Any]]:
     """Inside, each weight-normalised part of `owner` sets its length and bias at its first call.
 
     From the mean m and the standard deviation s of its output over the batch, for each unit:
     g <- g gain / s and b <- (b - m) gain / s, so that the output has mean 0 and standard deviation
     `gain`; what it passes on is computed with the new values. For one eager pass [1, section 3].
-    A unit whose output does not vary says nothing about its length, and keeps it.
+    A unit whose output does not vary says nothing about its length, and keeps it. Gives the parts.
     """
     layers = [part for part in owner._flatten_layers() if isinstance(part, WeightNorm)]
     for layer in layers:
         layer.initializes = True
     try:
-        yield
+        yield layers
     finally:
         for layer in layers:
             layer.initializes = False

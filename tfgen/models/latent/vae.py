@@ -1,7 +1,7 @@
 """The variational autoencoder."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 from tfgen import distributions, latents, layers
 from tfgen.build import build
 from tfgen.checks import check_argument, check_integer
+from tfgen.layers.weight_norm import data_dependent_initialization
 from tfgen.models.latent.base import LatentVariableModel
 
 tfd = tfp.distributions
@@ -24,7 +25,7 @@ class VAE(LatentVariableModel):
     A prior p(z), a posterior q(z | x), which reads the encoder's features, and a likelihood
     p(x | z), whose parameters are the decoder's output plus a bias for each of its entries.
     `initialize` sets that bias to the parameters of independent dimensions: training starts from
-    their likelihood.
+    their likelihood. Weight-normalised layers, wherever they are, it initialises by one pass.
 
     Latents are a vector, `latent_shape=[J]`, or a grid `[h, w, J]`; for a grid the encoder's
     features must be `[B, h, w, F]`. Conditions are concatenated to these features and to z.
@@ -36,8 +37,9 @@ class VAE(LatentVariableModel):
         prior: p(z), a `tfgen.latents.Prior` or its specification; N(0, I) by default.
         posterior: q(z | x), a `tfgen.latents.Posterior` or its specification; by default a diagonal
             Gaussian.
-        likelihood: p(x | z), a `tfgen.distributions.Likelihood` or its specification; by default
-            `Gaussian` for real data, `Bernoulli` for 2 levels, else `DiscretizedLogisticMixture`.
+        likelihood: p(x | z), a `tfgen.distributions.Likelihood` or `AutoregressiveLikelihood`, or
+            its specification; by default `Gaussian` for real data, `Bernoulli` for 2 levels, else
+            `DiscretizedLogisticMixture`.
         encoder: a Keras layer from data on the network's scale to features, or the specification
             of one of `tfgen.layers`.
         decoder: a Keras layer from latents, `[N, *latent_shape]` and the condition's channels, to
@@ -82,7 +84,8 @@ class VAE(LatentVariableModel):
             check_argument(fits, name, f"one of latents {self.latent_shape}", part.latent_shape)
 
         spec = self._default_likelihood() if likelihood is None else likelihood
-        self.observation = build(distributions, spec, num_levels=num_levels)
+        of_data = {"event_shape": self.event_shape, "num_levels": num_levels}
+        self.observation = build(distributions, spec, **of_data)
         given = f"{type(self.observation).__name__} for num_levels={self.observation.num_levels}"
         fits = self.observation.num_levels == num_levels
         check_argument(fits, "likelihood", f"one for data with num_levels={num_levels}", given)
@@ -164,7 +167,13 @@ class VAE(LatentVariableModel):
         if self.output_constant is not None:
             self.output_constant.assign(constant)
         self.prior_part.initialize(self, x)
+        with data_dependent_initialization(self) as weight_normalised, self._training():
+            if weight_normalised:
+                self.terms(x, y)
         self.is_initialized.assign(1.0)
+
+    def signatures(self) -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[Any]]]:
+        return self.observation.signatures(super().signatures())
 
 
 def _concatenate(features: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
