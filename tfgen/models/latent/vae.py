@@ -12,6 +12,7 @@ from tfgen import distributions, latents, layers
 from tfgen.build import build
 from tfgen.checks import check_argument, check_integer
 from tfgen.layers.weight_norm import data_dependent_initialization
+from tfgen.models.generative_model import EVALUATION_SEED
 from tfgen.models.latent.base import LatentVariableModel
 
 tfd = tfp.distributions
@@ -169,7 +170,7 @@ class VAE(LatentVariableModel):
         self.prior_part.initialize(self, x)
         with data_dependent_initialization(self) as weight_normalised, self._training():
             if weight_normalised:
-                self.terms(x, y)
+                self.terms(x, y, seed=EVALUATION_SEED)
         self.is_initialized.assign(1.0)
 
     def signatures(self) -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[Any]]]:
