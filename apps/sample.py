@@ -4,6 +4,9 @@ python -m apps.sample --workdir=runs/digits --num=64 --seed=0 --out=grid.png
 python -m apps.sample --workdir=runs/digits --num=8 --keep_rows=4 --out=completions.png
 python -m apps.sample --workdir=runs/digits --num=8 --interpolate --out=interpolations.png
 python -m apps.sample --workdir=runs/digits --num=8 --temperatures=0.5,0.7,1.0 --out=sweep.png
+python -m apps.sample --workdir=runs/vae --num=32 --reconstruct --out=reconstructions.png
+python -m apps.sample --workdir=runs/vae --num=10 --traverse --out=latents.png
+python -m apps.sample --workdir=runs/vae --latent_map --out=map.png
 python -m apps.sample --workdir=runs/speech --num=4 --seconds=3 --out=speech.wav
 """
 
@@ -31,11 +34,23 @@ _INTERPOLATE = flags.DEFINE_boolean(
 _KEEP_ROWS = flags.DEFINE_integer(
     "keep_rows", None, "Keep so many rows of --num test images and draw the rest, four times."
 )
+_RECONSTRUCT = flags.DEFINE_boolean(
+    "reconstruct", False, "--num test images, each beside the mean of p(x | z) at its code."
+)
+_TRAVERSE = flags.DEFINE_boolean(
+    "traverse",
+    False,
+    "One test image's code with one latent after the other set to -3 .. 3, the most active first.",
+)
+_LATENT_MAP = flags.DEFINE_boolean(
+    "latent_map", False, "The test set's codes in their principal plane, coloured by label."
+)
 _OUT = flags.DEFINE_string("out", "samples.png", "File to write, .png, .wav or .npz.")
 
 
 NUM_COMPLETIONS = 4
 NUM_POINTS = 9  # of a path, its two ends included
+TRAVERSED = 3.0  # standard deviations of N(0, 1)
 
 
 def main() -> None:
@@ -50,6 +65,9 @@ def main() -> None:
         "--keep_rows": (_KEEP_ROWS.value is not None, completions),
         "--interpolate": (_INTERPOLATE.value, interpolations),
         "--temperatures": (_TEMPERATURES.value is not None, temperature_sweep),
+        "--reconstruct": (_RECONSTRUCT.value, reconstructions),
+        "--traverse": (_TRAVERSE.value, latent_traversals),
+        "--latent_map": (_LATENT_MAP.value, latent_map),
     }
     asked = [flag for flag, (is_asked, _) in pictures.items() if is_asked]
     if len(asked) > 1:
@@ -91,7 +109,7 @@ def main() -> None:
             )
         options["temperature"] = 1.0 if _TEMPERATURE.value is None else _TEMPERATURE.value
     for flag in asked:
-        if len(model.event_shape) != 3:
+        if flag != "--latent_map" and len(model.event_shape) != 3:
             raise ValueError(f"{flag} must be absent: the run's data are no images.")
         write_atomically(out, png(pictures[flag][1](model, labels, options)))
         print(out)
@@ -189,6 +207,71 @@ def temperature_sweep(model: Any, labels: Any, options: dict[str, Any]) -> Any:
         for value in map(_temperature, _TEMPERATURES.value or ())
     ]
     return image_rows(np.stack(rows), model.num_levels)
+
+
+def reconstructions(model: Any, labels: Any, options: dict[str, Any]) -> Any:
+    """A picture of test images, each beside the mean of p(x | z) at the posterior's mean."""
+    import numpy as np
+
+    from tfgen.evaluation.pictures import image_pairs
+
+    _check_has_latents(model, "--reconstruct")
+    test = load_test_split()[: _NUM.value]
+    y = test.y if model.is_conditional else None
+    decoded = np.asarray(model.decode(model.encode(test.x, y), y))
+    return image_pairs(test.x, decoded, model.num_levels)
+
+
+def latent_traversals(model: Any, labels: Any, options: dict[str, Any]) -> Any:
+    """A picture with a row for each of the --num most active latents, the most active first.
+
+    Along a row that latent goes from -3 to 3, and the others keep the code of the test set's first
+    image (of the class --label).
+    """
+    import numpy as np
+
+    from tfgen.evaluation.active_units import activities
+    from tfgen.evaluation.codes import posterior_means
+    from tfgen.evaluation.pictures import image_rows, traversals
+
+    _check_has_latents(model, "--traverse")
+    test = load_test_split()
+    codes = posterior_means(model, test)
+    index = 0 if _LABEL.value is None else int(np.argmax(test.y == _LABEL.value))
+    dimensions = np.argsort(-activities(codes), kind="stable")[: _NUM.value]
+    values = np.linspace(-TRAVERSED, TRAVERSED, NUM_POINTS)
+    path = traversals(codes[index].reshape(model.latent_shape), dimensions, values)
+    y = None
+    if model.is_conditional:
+        y = np.repeat(test.y[[index]], len(dimensions) * NUM_POINTS, axis=0)
+    decoded = np.asarray(model.decode(path.reshape(-1, *model.latent_shape), y))
+    return image_rows(decoded.reshape(*path.shape[:2], *model.event_shape), model.num_levels)
+
+
+def latent_map(model: Any, labels: Any, options: dict[str, Any]) -> Any:
+    """A picture of the test set's posterior means, in the colours of the labels if it has such."""
+    from tfgen.evaluation.codes import posterior_means
+    from tfgen.evaluation.pictures import principal_plane, scatter
+    from tfgen.training.config import load_labelled_data
+    from tfgen.training.run import read_config
+
+    _check_has_latents(model, "--latent_map")
+    try:  # an unconditional model trained on data without their labels
+        test = load_labelled_data(read_config(_WORKDIR.value)).test
+    except ValueError:
+        test = load_test_split()
+    codes = posterior_means(model, test)
+    points, share = principal_plane(codes)
+    if codes.shape[1] > 2:
+        print(f"two principal components of {codes.shape[1]}: {share:.1%} of the codes' variance")
+    return scatter(points, test.y)
+
+
+def _check_has_latents(model: Any, flag: str) -> None:
+    from tfgen.models import LatentVariableModel
+
+    if not isinstance(model, LatentVariableModel):
+        raise ValueError(f"{flag} must be absent: the model has no latents.")
 
 
 def load_test_split() -> Any:

@@ -33,7 +33,8 @@ def default() -> ConfigDict:
     config.skip_gradient_norm = config_dict.placeholder(float)
     config.sample_every_steps = 0  # 0: after the last step only
     config.num_sample_images = 64
-    # `report` goes to the model's `report`; `metrics` are functions of tfgen.evaluation.
+    # `report` goes to the model's `report`; `metrics` are names of tfgen.evaluation.metrics, or
+    # dict(type=NAME, ...) with options.
     config.evaluation = ConfigDict({"batch_size": 256, "report": {}, "metrics": ()})
     return config
 

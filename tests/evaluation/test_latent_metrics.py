@@ -12,10 +12,10 @@ from tfgen.data import Split
 from tfgen.evaluation import (
     active_units,
     inference_gap,
-    metrics,
     mutual_information,
     representation,
 )
+from tfgen.evaluation.metrics import evaluate_metrics, needs_train, resolve
 from tfgen.evaluation.representation import classes_of_clusters
 from tfgen.models import LatentVariableModel
 
@@ -148,9 +148,9 @@ def test_a_run_asks_for_metrics_by_name_or_with_options():
     centres = [[5, 0], [-5, 0]]
     train, test = blobs(centres, [0, 1], 0), blobs(centres, [0, 1], 1)
     specs = ["active_units", {"type": "mutual_information", "num_examples": 30}, "representation"]
-    assert metrics.needs_train(specs)
-    assert not metrics.needs_train(specs[:2])
-    found = metrics.evaluate(specs, Scaled(1.0), test, train, jit_compile=False)
+    assert needs_train(specs)
+    assert not needs_train(specs[:2])
+    found = evaluate_metrics(specs, Scaled(1.0), test, train, jit_compile=False)
     assert found["active_units"] == found["num_latent_units"] == 2
     assert found["mutual_information_limit"] == math.log(30)
     assert found["linear_probe_accuracy"] == 1.0
@@ -161,7 +161,7 @@ def test_a_run_asks_for_metrics_by_name_or_with_options():
         ({"type": "representation", "train": None}, "must be one of num_neighbors, batch_size;"),
     ):
         with pytest.raises(ValueError, match=message):
-            metrics.resolve(spec)
+            resolve(spec)
 
 
 def test_what_metrics_refuse():

@@ -26,7 +26,7 @@ def posterior_means(
         rows = np.arange(start, start + batch_size) % len(split)
         y = tf.convert_to_tensor(split.y[rows]) if model.is_conditional else None
         parts = tf.nest.flatten(encode(tf.convert_to_tensor(split.x[rows]), y))
-        codes = [np.asarray(part, "float64").reshape(batch_size, -1) for part in parts]
+        codes = [part.numpy().astype("float64").reshape(batch_size, -1) for part in parts]
         batches.append(np.concatenate(codes, axis=1)[: len(split) - start])
     return np.concatenate(batches)
 

@@ -50,7 +50,7 @@ def needs_train(specs: Sequence[Any]) -> bool:
     return any("train" in inspect.signature(resolve(spec)[0]).parameters for spec in specs)
 
 
-def evaluate(
+def evaluate_metrics(
     specs: Sequence[Any], model: Any, test: Any, train: Any = None, jit_compile: bool = True
 ) -> dict[str, Any]:
     """What all the metrics find.

@@ -56,6 +56,15 @@ def load_data(config: Mapping[str, Any]) -> Any:
     return tfgen.data.load(options.pop("name"), **options)
 
 
+def load_labelled_data(config: Mapping[str, Any]) -> Any:
+    """The config's data set with its labels, which metrics may need of an unconditional model too.
+
+    Raises:
+        ValueError: it has none.
+    """
+    return load_data({**config, "data": {**config["data"], "labels": True}})
+
+
 def resolve_model(config: Mapping[str, Any], data: Any) -> dict[str, Any]:
     """The model section with the shape, levels and labels that the data decide filled in."""
     spec = dict(config["model"])

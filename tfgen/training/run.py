@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfgen import evaluation
-from tfgen.checks import check_argument, check_one_of
+from tfgen.checks import check_argument
+from tfgen.data.binarize import fixed_train
 from tfgen.evaluation.likelihood import Likelihood
+from tfgen.evaluation.metrics import evaluate_metrics, needs_train
 from tfgen.evaluation.pictures import picture, png
 from tfgen.evaluation.sounds import wav
 from tfgen.models.generative_model import GenerativeModel
@@ -28,6 +29,7 @@ from tfgen.training.config import (
     check_config,
     compile_model,
     load_data,
+    load_labelled_data,
     resolve_model,
 )
 from tfgen.training.files import exclusive, read_json, write_atomically, write_json
@@ -111,7 +113,7 @@ def _run(
     training_seconds = round(float(checkpoints.seconds), 1)
     checkpoints.restore_best()
     results = {
-        **evaluate_model(model, data.test, config),
+        **evaluate_model(model, data, config),
         "num_parameters": int(model.count_params()),
         "best_step": int(checkpoints.step),
         "num_steps": num_steps,
@@ -164,21 +166,30 @@ def evaluate(workdir: Any) -> dict[str, Any]:
     path = workdir / "results.json"
     before = read_json(path) if path.exists() else {}
     # What the run itself recorded (steps, seconds, provenance) stays.
-    results = {**before, **evaluate_model(model, load_data(config).test, config)}
+    results = {**before, **evaluate_model(model, load_data(config), config)}
     write_json(path, results)
     return results
 
 
-def evaluate_model(model: GenerativeModel, split: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config's evaluation of the model as it stands: likelihood and further metrics."""
+def evaluate_model(model: GenerativeModel, data: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config's evaluation of the model as it stands: the test split's likelihood, further
+    metrics, and which data they are of."""
     options = config["evaluation"]
     evaluator = Likelihood(model, options["batch_size"], config["jit_compile"], **options["report"])
-    results = evaluator(split)
+    results = evaluator(data.test)
     averaged = config["optimizer"].get("config", {}).get("use_ema")
     results["weights"] = "ema" if averaged else "raw"
-    for name in options["metrics"]:
-        results |= getattr(evaluation, name)(model, split)
-    return results
+    results["data"] = {
+        "name": data.info.name,
+        "binarization": data.info.binarization,
+        "preprocessing": list(data.info.preprocessing),
+    }
+    specs = options["metrics"]
+    test, train = data.test, None
+    if needs_train(specs):
+        labelled = load_labelled_data(config)
+        test, train = labelled.test, fixed_train(labelled)
+    return results | evaluate_metrics(specs, model, test, train, config["jit_compile"])
 
 
 def save_samples(
@@ -306,10 +317,8 @@ def _sample_labels(model: GenerativeModel, config: Mapping[str, Any]) -> Any:
 
 
 def _check_evaluation(config: Mapping[str, Any]) -> None:
-    options = config["evaluation"]
-    for name in options["metrics"]:
-        functions = [n for n in evaluation.__all__ if n[0].islower()]
-        check_one_of("config.evaluation.metrics", name, functions)
+    if needs_train(config["evaluation"]["metrics"]):
+        load_labelled_data(config)
 
 
 def _changes(config: dict[str, Any], workdir: pathlib.Path) -> list[str]:
