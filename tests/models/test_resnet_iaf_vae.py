@@ -107,6 +107,21 @@ def test_terms_are_those_of_the_distributions():
     np.testing.assert_allclose(tf.reduce_sum(terms.kl, axis=0), total, rtol=1e-4)
 
 
+def test_each_draw_is_of_its_own_example():
+    """Under a posterior without width, every one of the draws is the code of its x and label."""
+    model = ResNetIAFVAE([3, 5, 2], 4, num_classes=3, num_flows=2, **TINY)
+    randomize(model)
+    for layer in model.layers_upwards:
+        layer.up_first.bias.assign(np.where(np.arange(layer.up_first.units) // 2 == 1, -15.0, 0.5))
+    x, y = images(4, (3, 5, 2), 4), np.array([0, 1, 2, 0], "int32")
+    z = model.encode(x, y)
+    terms = model.terms(x, y, num_samples=3, seed=0)
+    np.testing.assert_allclose(terms.z, np.stack([z] * 3), atol=1e-3)
+    assert np.abs(z[0] - z[1:]).max(axis=1).min() > 0.01
+    other = model.encode(x, (y + 1) % 3)
+    assert np.abs(other - z).max(axis=1).min() > 0.01
+
+
 def test_joint_distribution():
     """Draws of the prior have its density: E_p[r(z) / p(z)] = 1 for a density r inside p."""
     model = ResNetIAFVAE([2, 2, 1], 2, num_features=1, **TINY)
