@@ -56,11 +56,12 @@ class ResNetIAFVAE(LatentVariableModel):
     (`LocationScaleTransformer`). The gated update of [1, algorithm 1] is `GatedTransformer`.
 
     Departs from the authors' code (github.com/openai/iaf): weights are g v / |v| with g itself
-    learned, not its logarithm; hidden units of a flow's network see all of their channel's group;
-    the topmost layer has no features that nobody reads; odd sides are rounded up and not padded;
-    grids grow by a convolution to four times the maps and depth-to-space, as in the Theano
-    version (the TensorFlow one transposes a convolution), and shrink by every second pixel, as in
-    the TensorFlow version (the Theano one averages); edge levels take the logistic's tails.
+    learned, not its logarithm; the first flow's order starts at the top left, not at the bottom
+    right; hidden units of a flow's network see all of their channel's group; the topmost layer has
+    no features that nobody reads; odd sides are rounded up and not padded; grids grow by a
+    convolution to four times the maps and depth-to-space, as in the Theano version (the TensorFlow
+    one transposes a convolution), and shrink by every second pixel, as in the TensorFlow version
+    (the Theano one averages); edge levels take the logistic's tails.
 
     Args:
         event_shape: `(H, W, C)`.
