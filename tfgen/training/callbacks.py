@@ -89,6 +89,15 @@ class Metrics(RunCallback):
             _forget_events(path, start_step)
         self.writer = tf.summary.create_file_writer(str(workdir / "tensorboard"))
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.restored = [v.numpy() for metric in self.model.metrics for v in metric.variables]
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        # Keras has just set the means to zero, also those of an interval that a crash cut in two.
+        variables = [v for metric in self.model.metrics for v in metric.variables]
+        for variable, value in zip(variables, self.restored, strict=True):
+            variable.assign(value)
+
     def on_step(self, step: int, logs: dict[str, float]) -> None:
         if not _due(self.every, self.previous, step):
             return
