@@ -139,7 +139,7 @@ class GatedPixelCNN(AutoregressiveModel):
         ]
         self.units = [GatedUnit(filters, colours) for _ in sizes]
         widths = [4 * filters] * (num_layers if self.is_conditional else 0)
-        self.shifts = [condition_layer(width) for width in widths]
+        self.shifts = [condition_layer(width, num_features is None) for width in widths]
         self.top = ColourHead(top_filters, self.likelihood.parameters_shape(colours))
 
     def conditioning(self, condition: tf.Tensor | None) -> list[list[tf.Tensor | None]]:

@@ -22,9 +22,14 @@ def colour_likelihood(num_levels: int) -> Likelihood:
     return Bernoulli() if num_levels == 2 else Categorical(num_levels)
 
 
-def condition_layer(units: int) -> keras.layers.Dense:
-    """V c: what a condition adds to the features of a layer."""
-    initializer = keras.initializers.RandomNormal(stddev=0.05)
+def condition_layer(units: int, is_label: bool = True) -> keras.layers.Dense:
+    """V c: what a condition adds to the features of a layer.
+
+    Labels start with little influence, as in the released code of PixelCNN++; features with as much
+    as they vary. Where a decoder makes them of latents, a network that hardly hears them in the
+    beginning may never learn to listen.
+    """
+    initializer = keras.initializers.RandomNormal(stddev=0.05) if is_label else "lecun_normal"
     return keras.layers.Dense(units, use_bias=False, kernel_initializer=initializer)
 
 

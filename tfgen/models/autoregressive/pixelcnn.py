@@ -126,8 +126,8 @@ class PixelCNN(AutoregressiveModel):
         self.blocks = [
             ResidualBlock(filters, colours, dropout, kernel_size) for _ in range(num_blocks)
         ]
-        widths = [2 * filters] + [filters] * num_blocks
-        self.shifts = [condition_layer(width) for width in widths] if self.is_conditional else []
+        widths = ([2 * filters] + [filters] * num_blocks) if self.is_conditional else []
+        self.shifts = [condition_layer(width, num_features is None) for width in widths]
         self.top = ColourHead(top_filters, self.likelihood.parameters_shape(colours))
 
     def conditioning(self, condition: tf.Tensor | None) -> list[tf.Tensor | None]:

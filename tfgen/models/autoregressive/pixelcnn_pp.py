@@ -69,7 +69,10 @@ class GatedResidual(Block):
 
 
 class Stream(Configurable, keras.Layer):
-    """The blocks of one stream at one resolution, and how it gets there and back."""
+    """The blocks of one stream at one resolution, and how it gets there and back.
+
+    `shifts`: V of each block, those of the way up first; none without a condition.
+    """
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class Stream(Configurable, keras.Layer):
         num_down: int,
         has_half: bool,
         dropout: float,
-        is_conditional: bool,
+        shifts: Sequence[keras.layers.Layer],
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -90,8 +93,7 @@ class Stream(Configurable, keras.Layer):
         if has_half:
             self.shrink = ShiftedConv2D(filters, strides=2, **convolution)
             self.grow = ShiftedConv2DTranspose(filters, convolution["kernel_size"])
-        widths = [2 * filters] * (num_up + num_down if is_conditional else 0)
-        self.shifts = [condition_layer(width) for width in widths]
+        self.shifts = list(shifts)
 
     def conditioning(self, condition: tf.Tensor | None) -> list[tf.Tensor | None]:
         """V c of each block, those of the way up first."""
@@ -169,19 +171,17 @@ class PixelCNNPP(AutoregressiveModel):
         self.recompute = recompute
 
         def streams(convolution: dict[str, Any], sees_other: bool) -> list[Stream]:
-            return [
-                Stream(
-                    filters,
-                    convolution,
-                    sees_other,
-                    num_blocks,
-                    num_blocks + (level < num_scales - 1),
-                    level < num_scales - 1,
-                    dropout,
-                    self.is_conditional,
+            def stream(has_half: bool) -> Stream:
+                num_up, num_down = num_blocks, num_blocks + has_half
+                shifts = [
+                    condition_layer(2 * filters, num_features is None)
+                    for _ in range(num_up + num_down if self.is_conditional else 0)
+                ]
+                return Stream(
+                    filters, convolution, sees_other, num_up, num_down, has_half, dropout, shifts
                 )
-                for level in range(num_scales)
-            ]
+
+            return [stream(level < num_scales - 1) for level in range(num_scales)]
 
         self.down_shift, self.right_shift = DownShift(), RightShift()
         self.u_first = ShiftedConv2D(filters, (2, 3), columns_left=1)

@@ -92,7 +92,7 @@ class PixelRNN(AutoregressiveModel):
         ]
         self.expand = [MaskedConv2D(2 * filters, 1, "B", colours) for _ in range(num_layers)]
         widths = [2 * filters] * (num_layers if self.is_conditional else 0)
-        self.shifts = [condition_layer(width) for width in widths]
+        self.shifts = [condition_layer(width, num_features is None) for width in widths]
         self.top = ColourHead(top_filters, self.likelihood.parameters_shape(colours))
 
     def conditioning(self, condition: tf.Tensor | None) -> list[tf.Tensor | None]:
