@@ -77,7 +77,7 @@ class PairLikelihood(Likelihood):
 
         class Pair:
             def log_prob(self, x):
-                return joint.log_prob(tf.linalg.matvec(x, weights))
+                return joint.log_prob(tf.reduce_sum(x * weights, axis=-1))
 
         return Pair()
 
@@ -192,6 +192,14 @@ def test_completion_with_one_example_for_each_sample_and_events_kept_whole():
     drawn = model.sample(5, seed=0, given=given, mask=mask).numpy()
     np.testing.assert_array_equal(drawn[:, mask], given[:, mask])
     assert (drawn[:, ~mask] != given[:, ~mask]).any()
+    # A mask for each sample: every row is what it is under its own mask alone.
+    masks = np.broadcast_to(np.stack([mask, ~mask, mask, ~mask, ~mask])[..., None], given.shape)
+    mixed = model.sample(5, seed=0, given=given, mask=masks).numpy()
+    inverse = model.sample(5, seed=0, given=given, mask=~mask).numpy()
+    is_inverse = masks[:, 0, 1, 0]
+    np.testing.assert_array_equal(mixed, np.where(is_inverse[:, None, None, None], inverse, drawn))
+    naive = model.sample_naive(5, seed=0, given=given, mask=masks)
+    np.testing.assert_array_equal(mixed, naive)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +209,7 @@ def test_completion_with_one_example_for_each_sample_and_events_kept_whole():
         ({"mask": [True] * 3}, "given must be passed together with mask"),
         (
             {"given": np.zeros((2, 3), "float32"), "mask": [True] * 2},
-            r"mask must be bool of shape \(3,\) or of its first dimensions; received: 'bool of",
+            r"mask must be bool of shape \(3,\), of its first dimensions, or of .*: 'bool of",
         ),
         (
             {"given": np.zeros((2, 3), "float32"), "mask": [1, 0, 0]},
@@ -210,6 +218,10 @@ def test_completion_with_one_example_for_each_sample_and_events_kept_whole():
         (
             {"given": np.zeros((3, 3), "float32"), "mask": [True] * 3},
             "given must be 1 or 2 examples; received: 3",
+        ),
+        (
+            {"given": np.zeros((2, 3), "float32"), "mask": np.full((3, 3), True)},
+            "mask must be 1 or 2 examples; received: 3",
         ),
         (
             {"given": np.zeros((2, 4), "float32"), "mask": [True] * 3},

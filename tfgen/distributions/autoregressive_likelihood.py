@@ -95,8 +95,10 @@ class AutoregressiveLikelihood(Configurable, keras.Layer):
         return np.zeros(self.features_shape), None
 
     def signatures(self, signatures: dict[str, tuple[Callable, list]]) -> dict[str, Any]:
-        """Without `decode`, for want of a mean; with `sample_xla`, the loop compiled."""
+        """Without `decode` and `reconstruct`, for want of a mean; with `sample_xla`, the loop
+        compiled."""
         from tfgen.models.generative_model import compiled_sampler
 
-        served = {name: value for name, value in signatures.items() if name != "decode"}
+        without = ("decode", "reconstruct")
+        served = {name: value for name, value in signatures.items() if name not in without}
         return {**served, **compiled_sampler(served)}

@@ -350,7 +350,7 @@ class GenerativeModel(Configurable, keras.Model):
     def _create_means(self) -> None:
         # Variables cannot be made inside a compiled step, so the names of the terms come first.
         if not self._means:
-            function = tf.function(lambda: self._terms(*self.example_batch()))
+            function = tf.function(lambda: self._terms(*self.example_batch()), autograph=False)
             names = list(function.get_concrete_function().structured_outputs)
             for player in self._players():
                 names += player.named({"gradient_norm": None})
@@ -472,10 +472,14 @@ class GenerativeModel(Configurable, keras.Model):
 
 
 def compiled_sampler(signatures: dict[str, tuple[Callable[..., Any], list[Any]]]) -> dict[str, Any]:
-    """`sample_xla`: the signature `sample`, compiled by XLA at a server's first request.
+    """`sample_xla` and, where there is `complete`, `complete_xla`: the signatures of these names,
+    compiled by XLA at a server's first request.
 
     For samplers with a loop, which takes several times as long as a plain graph. A server compiles
     on a CPU only if it was started so; `sample` runs on any.
     """
-    sample, specs = signatures["sample"]
-    return {"sample_xla": (tf.function(sample, jit_compile=True, autograph=False), specs)}
+    return {
+        f"{name}_xla": (tf.function(signatures[name][0], jit_compile=True, autograph=False), specs)
+        for name, (_, specs) in signatures.items()
+        if name in ("sample", "complete")
+    }

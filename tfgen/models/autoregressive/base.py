@@ -104,8 +104,9 @@ class AutoregressiveModel(GenerativeModel):
             y: condition, one for each sample or one for all.
             seed: integer or int32[2].
             given: data to complete, one for each sample or one for all, `[B, *event_shape]`.
-            mask: True where `given` is kept; of shape `event_shape`, or of its first dimensions.
-                A position is kept as a whole.
+            mask: True where `given` is kept; of shape `event_shape`, or of its first dimensions,
+                for all samples; or one for each, `[B, *event_shape]`. A position is kept as a
+                whole.
             temperature: of each conditional, see `Likelihood.draw`; 1 is the model's own.
 
         Raises:
@@ -129,7 +130,7 @@ class AutoregressiveModel(GenerativeModel):
         x, keep, condition, seed, temperature = self._sampling_arguments(
             num_samples, y, seed, given, mask, temperature
         )
-        num_samples, num_positions = tf.shape(x)[0], keep.shape[0]
+        num_samples, num_positions = tf.shape(x)[0], keep.shape[1]
         whole = [num_samples, *self.event_shape]
         by_position = [num_samples, num_positions, *self.event_shape[len(self.position_shape) :]]
 
@@ -137,7 +138,8 @@ class AutoregressiveModel(GenerativeModel):
             parameters = self.parameters(tf.reshape(x, whole), condition)
             parameters = tf.reshape(parameters, [num_samples, num_positions, parameters.shape[-1]])
             drawn = self._draw(parameters[:, position], seed, position, temperature)
-            drawn = tf.where(keep[position], x[:, position], drawn)
+            kept = tf.reshape(keep[:, position], [-1, *[1] * (drawn.shape.rank - 1)])
+            drawn = tf.where(kept, x[:, position], drawn)
             index = tf.stack([tf.range(num_samples), tf.fill([num_samples], position)], 1)
             return position + 1, tf.tensor_scatter_nd_update(x, index, drawn)
 
@@ -157,7 +159,8 @@ class AutoregressiveModel(GenerativeModel):
     def _sampling_arguments(
         self, num_samples: Any, y: Any, seed: Any, given: Any, mask: Any, temperature: Any
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None, tf.Tensor, tf.Tensor]:
-        """What the loop starts with: x, which positions are kept, condition, seed, temperature."""
+        """What the loop starts with: x, which positions are kept, `[B, positions]`, condition,
+        seed, temperature."""
         shape = [num_samples, *self.event_shape]
         num_positions = int(np.prod(self.position_shape))
         together = (given is None) == (mask is None)
@@ -165,43 +168,63 @@ class AutoregressiveModel(GenerativeModel):
         is_positive = tf.is_tensor(temperature) or temperature > 0
         check_argument(is_positive, "temperature", "positive", temperature)
         if given is None:
-            x, keep = tf.zeros(shape, self.event_dtype), tf.zeros([num_positions], tf.bool)
+            x, keep = tf.zeros(shape, self.event_dtype), tf.zeros([1, num_positions], tf.bool)
         else:
             given = tf.cast(self.check_data(given), self.event_dtype)
-            static = tf.get_static_value(tf.convert_to_tensor(num_samples))
-            fits = static is None or given.shape[0] in (None, 1, static)
-            check_argument(fits, "given", f"1 or {static} examples", given.shape[0])
             keep = self._kept_positions(mask)
+            static = tf.get_static_value(tf.convert_to_tensor(num_samples))
+            for name, rows in (("given", given.shape[0]), ("mask", keep.shape[0])):
+                fits = static is None or rows in (None, 1, static)
+                check_argument(fits, name, f"1 or {static} examples", rows)
             x = tf.broadcast_to(given, shape)
+        keep = tf.broadcast_to(keep, [num_samples, num_positions])
         condition = self.condition(y, num_samples)
         if condition is not None:
             # In a graph the labels may tell the number of samples: to the states of a loop, too.
             x = tf.ensure_shape(x, [condition.shape[0], *self.event_shape])
+            keep = tf.ensure_shape(keep, [condition.shape[0], num_positions])
         temperature = tf.cast(temperature, self.float_dtype)
         return x, keep, condition, self.next_seed(seed), temperature
 
     def _kept_positions(self, mask: Any) -> tf.Tensor:
+        """`[B, positions]`, or `[1, positions]` of a mask for all samples."""
         mask = tf.convert_to_tensor(mask)
-        rank = mask.shape.rank
-        fits = mask.dtype.is_bool and rank and mask.shape == self.event_shape[:rank]
+        rank, event_shape = mask.shape.rank, self.event_shape
+        is_each = rank == len(event_shape) + 1
+        fits = mask.shape[1:] == event_shape if is_each else mask.shape == event_shape[:rank]
         check_argument(
-            fits,
+            mask.dtype.is_bool and rank and fits,
             "mask",
-            f"bool of shape {self.event_shape} or of its first dimensions",
+            f"bool of shape {event_shape}, of its first dimensions, or of {('B', *event_shape)}",
             f"{mask.dtype.name} of shape {tuple(mask.shape)}",
         )
-        missing = len(self.event_shape) - rank
-        mask = tf.broadcast_to(tf.reshape(mask, [*mask.shape, *[1] * missing]), self.event_shape)
-        mask = tf.reshape(mask, [int(np.prod(self.position_shape)), -1])
-        return tf.reduce_all(mask, axis=1)
+        if not is_each:
+            mask = tf.reshape(mask, [1, *mask.shape, *[1] * (len(event_shape) - rank)])
+            mask = tf.broadcast_to(mask, [1, *event_shape])
+        num_positions = int(np.prod(self.position_shape))
+        return tf.reduce_all(
+            tf.reshape(mask, [-1, num_positions, self.num_dims // num_positions]), 2
+        )
 
     @tf.function(jit_compile=True)
     def _compiled_sampling_loop(self, *arguments: Any) -> tf.Tensor:
         return self._sampling_loop(*arguments)
 
     def signatures(self) -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[Any]]]:
-        """Besides those of all models `sample_xla`, compiled at a server's first request."""
+        """Besides those of all models `complete(x, mask[, y], seed)`, `mask` of the shape of `x`
+        and True where a value is kept, and `sample_xla` and `complete_xla`, compiled at a server's
+        first request."""
         signatures = super().signatures()
+        x, *condition = signatures["log_prob"][1]
+        mask = tf.TensorSpec(x.shape, tf.bool, name="mask")
+        seed = tf.TensorSpec([2], tf.int32, name="seed")
+
+        def complete(x: tf.Tensor, mask: tf.Tensor, *others: tf.Tensor) -> dict[str, tf.Tensor]:
+            *y, seed = others
+            drawn = self.sample(tf.shape(x)[0], *y, seed=seed, given=x, mask=mask)
+            return {"x": tf.ensure_shape(drawn, x.shape)}
+
+        signatures["complete"] = (complete, [x, mask, *condition, seed])
         return {**signatures, **compiled_sampler(signatures)}
 
     def _sampling_loop(
@@ -221,8 +244,9 @@ class AutoregressiveModel(GenerativeModel):
         num_rows, num_columns = shape[:2] if len(shape) > 1 else (1, shape[0])
         colours = shape[2] if len(shape) > 2 else 1  # drawn one after the other
         channels = int(np.prod(self.event_shape)) // (num_rows * num_columns)
-        keep = tf.reshape(keep, [num_rows, num_columns, colours])
         # [rows, columns, B, channels]: a position is one contiguous piece.
+        keep = tf.repeat(keep, channels // colours, axis=1)
+        keep = tf.transpose(tf.reshape(keep, [-1, num_rows, num_columns, channels]), [1, 2, 0, 3])
         given = tf.reshape(x, [-1, num_rows, num_columns, channels])
         given = tf.transpose(given, [1, 2, 0, 3])
         pixel_shape = [-1, *[1] * (min(len(shape), 2)), *self.event_shape[2:]]
@@ -240,7 +264,7 @@ class AutoregressiveModel(GenerativeModel):
                 value = self._draw(parameters, seed, position, temperature)
                 value = tf.reshape(value, [-1, channels // colours])
                 is_now = tf.range(channels) // (channels // colours) == colour
-                values = tf.where(is_now & ~kept[colour], value, values)
+                values = tf.where(is_now & ~kept, value, values)
             state = pixel.remember(tf.reshape(values, pixel_shape))
             return column + 1, state, drawn.write(column, values)
 

@@ -205,6 +205,7 @@ class MADE(AutoregressiveModel):
         network = IncrementalPass(self.network, condition, self._drawn_mask(seed))
         order = network.order
         values = tf.transpose(tf.reshape(x, [-1, self.num_dims]))  # [D, B]
+        keep = tf.transpose(keep)
 
         def draw(place: Any, values: tf.Tensor, state: Any) -> tuple[tf.Tensor, tf.Tensor, Any]:
             position = order[place]

@@ -145,7 +145,8 @@ class LatentVariableModel(GenerativeModel):
         prior = self.prior(condition)
         z = prior.sample([] if prior.batch_shape.rank else num_samples, seed=latent_seed)
         x = self.likelihood(z, condition).sample(seed=data_seed)
-        return tf.cast(x, self.event_dtype)
+        # A flow prior's draws leave the shape of an example unknown in a graph.
+        return tf.ensure_shape(tf.cast(x, self.event_dtype), [None, *self.event_shape])
 
     def encode(self, x: Any, y: Any = None) -> tf.Tensor:
         """Posterior mean, `[B, *latent_shape]`; of a flow posterior, the image of its base's."""
@@ -156,6 +157,10 @@ class LatentVariableModel(GenerativeModel):
         """Mean of p(x | z) in data units, float."""
         z = tf.cast(z, self.float_dtype)
         return self.likelihood(z, self.condition(y, tf.shape(z)[0])).mean()
+
+    def reconstruct(self, x: Any, y: Any = None) -> tf.Tensor:
+        """`decode` at `encode(x)`: the mean of p(x | z) at the posterior's centre."""
+        return self.decode(self.encode(x, y), y)
 
     def default_objective(self) -> Any:
         return {"type": "ELBO"}
@@ -186,9 +191,11 @@ class LatentVariableModel(GenerativeModel):
         if y is None:
             signatures["encode"] = (lambda x: {"z": self.encode(x)}, [x])
             signatures["decode"] = (lambda z: {"x": self.decode(z)}, [z])
+            signatures["reconstruct"] = (lambda x: {"x": self.reconstruct(x)}, [x])
         else:
             signatures["encode"] = (lambda x, y: {"z": self.encode(x, y)}, [x, y])
             signatures["decode"] = (lambda z, y: {"x": self.decode(z, y)}, [z, y])
+            signatures["reconstruct"] = (lambda x, y: {"x": self.reconstruct(x, y)}, [x, y])
         return signatures
 
 
