@@ -145,7 +145,7 @@ def test_context_reaches_every_entry_and_nothing_but_the_flow():
     model, x = small_iaf(1)
     before, q = model.posterior(x).distribution.mean(), model.posterior(x)
     eps = tf.identity(q.distribution.sample(seed=2))
-    context = tf.identity(q._context)
+    context = tf.identity(q.bijector.condition)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(context)
         z, _ = model.posterior_part.flow.forward_and_log_det(eps, context)

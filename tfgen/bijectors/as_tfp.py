@@ -19,8 +19,8 @@ class BijectorView(tfp.bijectors.Bijector):
 
     def __init__(self, layer: Any, condition: Any, event_ndims: int | None):
         check_argument(event_ndims is not None, "event_ndims", "given for an unbuilt layer", None)
-        self._layer = layer
-        self._condition = None if condition is None else tf.convert_to_tensor(condition)
+        self.layer = layer
+        self.condition = None if condition is None else tf.convert_to_tensor(condition)
         # TFP looks for variables in attributes: this is what `trainable_variables` of the view, and
         # of distributions that hold it, consists of.
         self._layer_variables = [variable.value for variable in layer.trainable_variables]
@@ -40,7 +40,7 @@ class BijectorView(tfp.bijectors.Bijector):
         shape = tf.shape(x)
         split = x.shape.rank - self._event_ndims
         batch_shape, event_shape = shape[:split], x.shape[split:]
-        condition = self._condition
+        condition = self.condition
         if condition is not None:
             features = condition.shape[-1]
             batch_shape = tf.broadcast_dynamic_shape(batch_shape, tf.shape(condition)[:-1])
@@ -49,7 +49,7 @@ class BijectorView(tfp.bijectors.Bijector):
             condition = tf.reshape(condition, [-1, features])
         flat = tf.reshape(x, tf.concat([[-1], shape[split:]], 0))
         flat.set_shape([None, *event_shape])
-        value, log_det = getattr(self._layer, f"{direction}_and_log_det")(flat, condition)
+        value, log_det = getattr(self.layer, f"{direction}_and_log_det")(flat, condition)
         value = tf.reshape(value, tf.concat([batch_shape, tf.shape(value)[1:]], 0))
         return value, tf.reshape(log_det, batch_shape)
 

@@ -81,22 +81,13 @@ class IAFPosterior(Posterior):
         flat = tf.reshape(features, [tf.shape(features)[0], -1])
         flat = tf.ensure_shape(flat, [None, features.shape[1:].num_elements()])
         context = tf.cast(self.context(flat), self.float_dtype)
-        return InverseAutoregressiveFlow(self.base.gaussian(features), self.flow, context)
+        view = self.flow.as_tfp(context, event_ndims=len(self.latent_shape))
+        return InverseAutoregressiveFlow(self.base.gaussian(features), view)
 
 
 class InverseAutoregressiveFlow(tfd.TransformedDistribution):
-    """A Gaussian of independent entries, pushed through a chain of inverse autoregressive steps.
-
-    Args:
-        distribution: `tfd.Independent` of `tfd.Normal`, batch shape `[B]`.
-        flow: a `Chain` of `Invert(MaskedAutoregressive)`.
-        context: of the steps, `[B, C]`.
-    """
-
-    def __init__(self, distribution: Any, flow: Any, context: Any, name: str = "IAF"):
-        self._flow, self._context = flow, context
-        event_ndims = distribution.event_shape.rank
-        super().__init__(distribution, flow.as_tfp(context, event_ndims), name=name)
+    """A diagonal Gaussian, `tfd.Independent` of `tfd.Normal` with batch shape `[B]`, pushed through
+    a view of a `Chain` of `Invert(MaskedAutoregressive)` with a context of its own for each x."""
 
     def sample_and_log_factors(
         self, num_samples: int, seed: tf.Tensor
@@ -106,9 +97,9 @@ class InverseAutoregressiveFlow(tfd.TransformedDistribution):
         z = self.distribution.sample(num_samples, seed=seed)
         log_factors = self.distribution.distribution.log_prob(z)
         shape = tf.shape(z)
-        context = tf.tile(self._context, [num_samples, 1])
+        context = tf.tile(self.bijector.condition, [num_samples, 1])
         z = tf.reshape(z, tf.concat([[-1], shape[2:]], axis=0))
-        for step in reversed(self._flow.bijectors):
+        for step in reversed(self.bijector.layer.bijectors):
             z, log_slopes = step.bijector.inverse_and_log_slopes(z, context)
             log_factors -= tf.reshape(log_slopes, shape)
         return tf.reshape(z, shape), log_factors

@@ -77,10 +77,11 @@ class FlowPrior(Prior):
     flow: Bijector
 
     def distribution(self, model: Any, condition: tf.Tensor | None = None) -> tfd.Distribution:
-        zeros = tf.zeros(self.latent_shape, self.float_dtype)
-        base = tfd.Independent(tfd.Normal(zeros, 1.0), len(self.latent_shape))
+        shape: Any = self.latent_shape
         if condition is not None:
-            base = tfd.BatchBroadcast(base, tf.shape(condition)[:1])
+            shape = tf.concat([tf.shape(condition)[:1], shape], axis=0)
+        zeros = tf.zeros(shape, self.float_dtype)
+        base = tfd.Independent(tfd.Normal(zeros, 1.0), len(self.latent_shape))
         return tfd.TransformedDistribution(
             base, self.flow.as_tfp(condition, event_ndims=len(self.latent_shape))
         )
