@@ -297,6 +297,7 @@ def test_signatures_in_a_graph():
         "log_prob": ([x], model.log_prob(x, seed=0)),
         "encode": ([x], z),
         "decode": ([z], model.decode(z)),
+        "reconstruct": ([x], model.decode(z)),
         "sample": ([np.int32(3), seed], model.sample(3, seed=seed)),
     }
     signatures = model.signatures()
