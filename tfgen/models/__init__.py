@@ -7,6 +7,7 @@ from tfgen.models.autoregressive.pixelcnn import PixelCNN
 from tfgen.models.autoregressive.pixelcnn_pp import PixelCNNPP
 from tfgen.models.autoregressive.pixelrnn import PixelRNN
 from tfgen.models.autoregressive.wavenet import WaveNet
+from tfgen.models.causal.csg import CSG
 from tfgen.models.flow.base import Flow
 from tfgen.models.flow.glow import Glow
 from tfgen.models.flow.maf import MAF
@@ -18,6 +19,7 @@ from tfgen.models.latent.resnet_iaf_vae import ResNetIAFVAE
 from tfgen.models.latent.vae import VAE
 
 __all__ = [
+    "CSG",
     "MADE",
     "MAF",
     "NICE",
