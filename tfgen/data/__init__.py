@@ -9,6 +9,7 @@ from typing import Any
 from tfgen.data import augment
 from tfgen.data.arrays import load_npz
 from tfgen.data.audio import load_audio_folder
+from tfgen.data.domains import coloured_images, domain_folders, one_test_domain, shifted_images
 from tfgen.data.embedded import load_digits, load_table
 from tfgen.data.image_files import load_image_folder, load_image_patches
 from tfgen.data.mnist_5k import load_mnist_5k
@@ -26,9 +27,11 @@ __all__ = ["DataInfo", "DataSplits", "Split", "augment", "load", "names"]
 _LOADERS: Mapping[str, Callable[..., DataSplits]] = {
     "audio_folder": load_audio_folder,
     "bsds300": load_bsds300,
+    "coloured_images": one_test_domain(coloured_images),
     "csv": load_csv,
     "diamonds": load_diamonds,
     "digits": load_digits,
+    "domain_folders": one_test_domain(domain_folders),
     "flights": load_flights,
     "gas": load_gas,
     "hepmass": load_hepmass,
@@ -41,6 +44,7 @@ _LOADERS: Mapping[str, Callable[..., DataSplits]] = {
     "power": load_power,
     "random_images": load_random_images,
     "random_table": load_random_table,
+    "shifted_images": one_test_domain(shifted_images),
     **{
         name: functools.partial(load_table, name)
         for name in ("breast_cancer", "diabetes", "iris", "wine")
