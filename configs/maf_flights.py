@@ -3,7 +3,7 @@
 python -m apps.train --config=configs/maf_flights.py --workdir=runs/maf_flights
 
 The paper has no number for this table. Spline steps, for the gaps and edges of recorded numbers,
-and averaged weights. Its length is not tried yet.
+and averaged weights.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +13,7 @@ from configs import common
 
 def get_config(mode: str | None = None) -> ConfigDict:
     config = common.default()
-    config.num_steps = 10_000
+    config.num_steps = 5_000
     config.batch_size = 512
     config.data = dict(name="flights")
     config.model = dict(
@@ -30,7 +30,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
     config.learning_rate_decay = "cosine"
     config.log_every_steps = 200
     config.validate_every_steps = 1000
-    config.checkpoint_every_steps = 5000
+    config.checkpoint_every_steps = 1000
     config.evaluation.batch_size = 1000
     return common.smoke(
         config,
