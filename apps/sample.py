@@ -192,7 +192,7 @@ def interpolations(model: Any, labels: Any, options: dict[str, Any]) -> Any:
     start, end = (np.asarray(encode(test.x[rows], y)) for rows in (first, second))
     path = straight_paths(start, end, NUM_POINTS)
     y = None if y is None else np.repeat(y, NUM_POINTS)
-    decoded = np.asarray(model.decode(path.reshape(-1, *path.shape[2:]), y))
+    decoded = decode(model, path.reshape(-1, *path.shape[2:]), y, options["seed"])
     return image_rows(decoded.reshape(*path.shape[:2], *model.event_shape), model.num_levels)
 
 
@@ -211,14 +211,12 @@ def temperature_sweep(model: Any, labels: Any, options: dict[str, Any]) -> Any:
 
 def reconstructions(model: Any, labels: Any, options: dict[str, Any]) -> Any:
     """A picture of test images, each beside the mean of p(x | z) at the posterior's mean."""
-    import numpy as np
-
     from tfgen.evaluation.pictures import image_pairs
 
     _check_has_latents(model, "--reconstruct")
     test = load_test_split()[: _NUM.value]
     y = test.y if model.is_conditional else None
-    decoded = np.asarray(model.decode(model.encode(test.x, y), y))
+    decoded = decode(model, model.encode(test.x, y), y, options["seed"])
     return image_pairs(test.x, decoded, model.num_levels)
 
 
@@ -244,7 +242,7 @@ def latent_traversals(model: Any, labels: Any, options: dict[str, Any]) -> Any:
     y = None
     if model.is_conditional:
         y = np.repeat(test.y[[index]], len(dimensions) * NUM_POINTS, axis=0)
-    decoded = np.asarray(model.decode(path.reshape(-1, *model.latent_shape), y))
+    decoded = decode(model, path.reshape(-1, *model.latent_shape), y, options["seed"])
     return image_rows(decoded.reshape(*path.shape[:2], *model.event_shape), model.num_levels)
 
 
@@ -265,6 +263,19 @@ def latent_map(model: Any, labels: Any, options: dict[str, Any]) -> Any:
     if codes.shape[1] > 2:
         print(f"two principal components of {codes.shape[1]}: {share:.1%} of the codes' variance")
     return scatter(points, test.y)
+
+
+def decode(model: Any, z: Any, y: Any, seed: Any) -> Any:
+    """The mean of p(x | z); where that has no closed form (an autoregressive one), a draw of it."""
+    import numpy as np
+    import tensorflow as tf
+
+    try:
+        return np.asarray(model.decode(z, y))
+    except NotImplementedError:
+        z = tf.cast(z, model.float_dtype)
+        likelihood = model.likelihood(z, model.condition(y, len(z)))
+        return np.asarray(likelihood.sample(seed=model.next_seed(seed)))
 
 
 def _check_has_latents(model: Any, flag: str) -> None:
