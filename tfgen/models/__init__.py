@@ -7,6 +7,7 @@ from tfgen.models.autoregressive.pixelcnn import PixelCNN
 from tfgen.models.autoregressive.pixelcnn_pp import PixelCNNPP
 from tfgen.models.autoregressive.pixelrnn import PixelRNN
 from tfgen.models.autoregressive.wavenet import WaveNet
+from tfgen.models.causal.classifier import Classifier
 from tfgen.models.causal.csg import CSG
 from tfgen.models.flow.base import Flow
 from tfgen.models.flow.glow import Glow
@@ -25,6 +26,7 @@ __all__ = [
     "NICE",
     "VAE",
     "AutoregressiveModel",
+    "Classifier",
     "Flow",
     "GatedPixelCNN",
     "GenerativeModel",

@@ -44,6 +44,7 @@ class GenerativeModel(Configurable, keras.Model):
     """
 
     likelihood_kind = "exact"
+    has_samples = True  # else it is a model of labels alone, and a run draws none
 
     def __init__(
         self,

@@ -123,14 +123,15 @@ def _run(
         "completed": True,
         **provenance(),
     }
-    samples = model.sample(
-        config["num_sample_images"], _sample_labels(model, config), seed=config["seed"]
-    )
-    writer = tf.summary.create_file_writer(str(workdir / "tensorboard"))
-    pictures = callbacks.SamplePictures(start, 0, model.sample, writer)
-    pictures.set_model(model)
-    pictures.write(num_steps, samples)
-    save_samples(samples, model.num_levels, workdir / "samples", sample_rate_hz)
+    if model.has_samples:
+        samples = model.sample(
+            config["num_sample_images"], _sample_labels(model, config), seed=config["seed"]
+        )
+        writer = tf.summary.create_file_writer(str(workdir / "tensorboard"))
+        pictures = callbacks.SamplePictures(start, 0, model.sample, writer)
+        pictures.set_model(model)
+        pictures.write(num_steps, samples)
+        save_samples(samples, model.num_levels, workdir / "samples", sample_rate_hz)
     write_json(workdir / "results.json", results)
     return results
 

@@ -12,13 +12,13 @@ from tfgen import layers, seeds
 from tfgen.build import build
 from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.models.causal.gaussian_prior import GaussianPrior
+from tfgen.models.causal.labels import one_hot
 from tfgen.models.causal.networks import FanInMLP, SemanticDecoder, fan_in_dense
 from tfgen.models.generative_model import EVALUATION_SEED
 from tfgen.models.latent.base import LatentVariableModel, Terms
 
 tfd = tfp.distributions
 
-UNLABELLED = -1  # the label of an image that is from the test domain and has none
 MINIMUM_SCALE = 1e-4  # of the posterior
 # Prior draws among which one with a given label is chosen.
 NUM_CANDIDATES = 64
@@ -383,12 +383,12 @@ class CSG(LatentVariableModel):
         """
         if y is None:
             return self.sample_labelled(num_samples, seed)[0]
-        one_hot = tf.broadcast_to(self.one_hot(y), [num_samples, self.num_classes])
+        labels = tf.broadcast_to(self.one_hot(y), [num_samples, self.num_classes])
         latent_seed, choice_seed, data_seed = seeds.split(self.next_seed(seed), 3)
         candidates = _draw(self.prior(), num_samples * NUM_CANDIDATES, latent_seed)
         candidates = tf.reshape(candidates, [num_samples, NUM_CANDIDATES, *self.latent_shape])
         log_py = self.label_log_probs(candidates[..., : self.semantic_size])
-        chosen = _choose(tf.reduce_sum(log_py * one_hot[:, None], axis=-1), choice_seed)
+        chosen = _choose(tf.reduce_sum(log_py * labels[:, None], axis=-1), choice_seed)
         return self._observe(tf.gather(candidates, chosen, batch_dims=1), data_seed)
 
     def _observe(self, z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -412,16 +412,8 @@ class CSG(LatentVariableModel):
     # ------------------------------------------------------------------ protocol
 
     def one_hot(self, y: Any) -> tf.Tensor:
-        """`[B, C]`; a ValueError for labels outside 0..C-1. Of `UNLABELLED` all zeros."""
-        y = tf.convert_to_tensor(y)
-        integer = y.dtype.is_integer and y.shape.rank in (0, 1)
-        check_argument(integer, "y", "integer labels of shape ['B']", f"{y.dtype.name} {y.shape}")
-        if tf.executing_eagerly():
-            num_classes = int(self.num_classes or 0)
-            inside = bool(tf.reduce_all((y >= UNLABELLED) & (y < num_classes)))
-            allowed = f"labels 0..{num_classes - 1}, or {UNLABELLED} for none"
-            check_argument(inside, "y", allowed, y.numpy())
-        return tf.one_hot(y, self.num_classes, dtype=self.float_dtype)
+        """`[B, C]`; a ValueError for labels outside 0..C-1. Without a label (-1) all zeros."""
+        return one_hot(y, int(self.num_classes or 0), self.float_dtype)
 
     def condition(self, y: Any, batch_size: Any) -> None:
         """Checks the labels: nothing is conditioned on them."""
