@@ -1,5 +1,6 @@
 """What every exported model owes the people who serve it, as one check that a test calls."""
 
+import importlib.util
 import pathlib
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import tfgen
 from tfgen.models.generative_model import EVALUATION_SEED
+from tfgen.serving.session import read_warmup
 
 RUNNER = pathlib.Path(__file__).parent / "saved_model_runner.py"
 
@@ -45,11 +47,19 @@ def serve(folder: Any, requests: list[tuple[str, dict[str, Any]]], scratch: Any)
 
 
 def check_export(model: Any, x: Any, scratch: Any, y: Any = None, tolerance: float = 1e-4) -> None:
+    """Exports the model and checks what came out."""
+    folder = tfgen.export(model, pathlib.Path(scratch) / "served")
+    check_served(folder, model, x, scratch, y, tolerance)
+
+
+def check_served(
+    folder: Any, model: Any, x: Any, scratch: Any, y: Any = None, tolerance: float = 1e-4
+) -> None:
     """Every signature of the exported model against the live one, for one and three examples.
 
     `x`: three examples; `y`: their labels for a conditional model.
     """
-    folder = tfgen.export(model, pathlib.Path(scratch) / "served")
+    signatures = model.signatures()
     labels = {} if y is None else {"y": y}
     expected = []  # (signature, inputs, the live model's answer)
     for n in (1, 3):
@@ -59,19 +69,31 @@ def check_export(model: Any, x: Any, scratch: Any, y: Any = None, tolerance: flo
         expected.append(("log_prob", inputs, {"log_prob": log_prob}))
         expected.append(("serving_default", inputs, {"log_prob": log_prob}))
         if hasattr(model, "encode"):
-            signatures = model.signatures()
             z = signatures["encode"][0](*inputs.values())["z"]
-            decoded = signatures["decode"][0](z, *given.values())["x"]
             expected.append(("encode", inputs, {"z": z}))
-            expected.append(("decode", {"z": np.float32(z), **given}, {"x": decoded}))
+        if "decode" in signatures:
+            decoded = {"x": signatures["decode"][0](z, *given.values())["x"]}
+            expected.append(("decode", {"z": np.float32(z), **given}, decoded))
+            if "reconstruct" in signatures:
+                expected.append(("reconstruct", inputs, decoded))
 
     for seed in (5, 6):
         inputs = {**(labels or {"num_samples": np.int32(3)}), "seed": np.array([0, seed], "int32")}
         drawn = {"x": model.sample(3, **labels, seed=inputs["seed"])}
-        samplers = [name for name in model.signatures() if name.startswith("sample")]
+        samplers = [name for name in signatures if name.startswith("sample")]
         expected += [(name, inputs, drawn) for name in samplers]
+    if "complete" in signatures:
+        mask = np.random.default_rng(1).random((*x.shape[:-1], 1)) < 0.3
+        mask = np.broadcast_to(mask, x.shape)  # whole pixels
+        completed = model.sample(3, **labels, seed=7, given=x, mask=mask).numpy()
+        np.testing.assert_array_equal(completed[mask], x[mask])
+        assert (completed != x).any()
+        inputs = {"x": x, "mask": mask, **labels, "seed": np.array([0, 7], "int32")}
+        completions = [(name, inputs, {"x": completed}) for name in ("complete", "complete_xla")]
+        expected = [*completions, *expected]
     one = {**({"y": y[:1]} if labels else {"num_samples": np.int32(1)}), "seed": inputs["seed"]}
 
+    check_warmup(folder, signatures)
     assert set(signature_definitions(folder)) == {signature for signature, _, _ in expected}
     check_types(folder, model)
     requests = [(signature, inputs) for signature, inputs, _ in expected]
@@ -85,11 +107,25 @@ def check_export(model: Any, x: Any, scratch: Any, y: Any = None, tolerance: flo
     assert single["x"].shape == (1, *model.event_shape)
 
 
+def check_warmup(folder: Any, signatures: Any) -> None:
+    """A record for each standard signature, of one example and of eight."""
+    path = pathlib.Path(folder) / "assets.extra" / "tf_serving_warmup_requests"
+    assert path.exists() == (importlib.util.find_spec("tensorflow_serving") is not None)
+    if path.exists():
+        standard = [name for name in signatures if not name.endswith("_xla")]
+        sizes = []
+        for name, inputs in read_warmup(path):
+            inputs.pop("seed", None)
+            (size,) = {value.shape[0] if value.ndim else int(value) for value in inputs.values()}
+            sizes.append((name, size))
+        assert sizes == [(name, size) for name in standard for size in (1, 8)]
+
+
 def check_types(folder: Any, model: Any) -> None:
     """float32 or data at the boundary, the batch dimension free, in every signature."""
     for signature, definition in signature_definitions(folder).items():
         for name, info in [*definition.inputs.items(), *definition.outputs.items()]:
-            dtype = {1: "float32", 3: "int32", 4: "uint8"}[info.dtype]
+            dtype = {1: "float32", 3: "int32", 4: "uint8", 10: "bool"}[info.dtype]
             sizes = [size.size for size in info.tensor_shape.dim]
             where = f"{signature}: {name}"
             if name == "num_samples":
@@ -99,7 +135,9 @@ def check_types(folder: Any, model: Any) -> None:
             else:
                 assert sizes[0] == -1, where
                 assert all(size > 0 for size in sizes[1:]), where
-            if name == "x" and signature != "decode":
+            if name == "mask":
+                assert (dtype, sizes[1:]) == ("bool", list(model.event_shape)), where
+            elif name == "x" and signature not in ("decode", "reconstruct"):
                 assert dtype == model.event_dtype, where
                 assert sizes[1:] == list(model.event_shape), where
             elif name in ("log_prob", "z"):

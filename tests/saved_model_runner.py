@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-DTYPES = {1: "float32", 3: "int32", 4: "uint8"}  # of tensorflow/c/tf_datatype.h
+DTYPES = {1: "float32", 3: "int32", 4: "uint8", 10: "bool"}  # of tensorflow/c/tf_datatype.h
 NUMBERS = {np.dtype(name): number for number, name in DTYPES.items()}
 
 

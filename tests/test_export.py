@@ -1,6 +1,7 @@
 """Exports: what they hold, that they run without Python's TensorFlow, and what refuses them."""
 
 import importlib
+import json
 import os
 import pathlib
 import signal
@@ -16,8 +17,11 @@ import tfgen
 from tests.conformance import randomize
 from tests.export_checks import check_export, check_types, serve, signature_definitions
 from tfgen.models import VAE, PixelCNN, RealNVP
+from tfgen.serving import comparison, warmup
+from tfgen.serving.model_card import card_of_run
 
 ROOT = pathlib.Path(__file__).parent.parent
+EXPORT = importlib.import_module("tfgen.serving.export")  # not `tfgen.export`, the function in it
 
 
 def images(num, shape, num_levels):
@@ -36,33 +40,25 @@ def _randomized(model):
 @pytest.fixture
 def unchecked(monkeypatch):
     """Without the comparison in another process, where a test is about something else."""
-    monkeypatch.setattr(importlib.import_module("tfgen.export"), "_check_numbers", lambda *_: None)
+    monkeypatch.setattr(EXPORT, "check_numbers", lambda *_: None)
 
 
 class TestEveryFamily:
+    """Autoregressive models are in `test_client.py`, flows of vectors in `test_consumers.py`."""
+
     def test_flow_of_images(self, tmp_path):
         model = _randomized(
             RealNVP((4, 4, 1), num_levels=17, num_couplings=1, filters=4, num_blocks=1)
         )
         check_export(model, images(3, (4, 4, 1), 17), tmp_path)
 
-    def test_flow_of_vectors(self, tmp_path):
-        model = _randomized(RealNVP((3,), num_couplings=2, filters=8, num_blocks=1))
-        check_export(
-            model, np.random.default_rng(0).normal(size=(3, 3)).astype("float32"), tmp_path
-        )
-
     def test_latent_with_labels(self, tmp_path):
         networks = {"encoder": {"type": "MLPEncoder", "units": [8]}}
         networks["decoder"] = {"type": "MLPDecoder", "units": [8]}
         model = VAE((4, 4, 1), num_levels=2, num_classes=3, latent_shape=(2,), **networks)
         y = np.array([2, 0, 1], "int32")
+        assert set(model.signatures()) == {"log_prob", "sample", "encode", "decode", "reconstruct"}
         check_export(_randomized(model), images(3, (4, 4, 1), 2), tmp_path, y)
-
-    def test_autoregressive(self, tmp_path):
-        # Live samples are XLA's, the served ones a plain graph's: the same for the same seed.
-        model = PixelCNN((4, 4, 2), 5, filters=6, num_blocks=1, top_filters=6)
-        check_export(_randomized(model), images(3, (4, 4, 2), 5), tmp_path)
 
     @pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
     def test_float32_at_the_boundary_under_any_policy(self, policy, tmp_path):
@@ -129,9 +125,8 @@ class TestInterruptions:
         script = f"""
 import os, signal
 import tests.test_export as t
-export = t.importlib.import_module("tfgen.export")
-export._check_graph = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-export.export(t.small_model(), {str(tmp_path / "served")!r})
+t.EXPORT.check_graph = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+t.EXPORT.export(t.small_model(), {str(tmp_path / "served")!r})
 """
         process = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True)
         assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
@@ -187,6 +182,8 @@ class TestRefusals:
     )
     def test_faulty_signature(self, function, message, monkeypatch, tmp_path):
         monkeypatch.setattr(Faulty, "function", function)
+        # Without warm-up records the requests take another way to the session.
+        monkeypatch.setattr(warmup, "is_available", lambda: False)
         model = Faulty((2, 2, 1), 3, filters=2, num_blocks=0, top_filters=2)
         with pytest.raises(RuntimeError, match=message):
             tfgen.export(model, tmp_path / "served")
@@ -207,7 +204,7 @@ class TestRefusals:
             np.testing.assert_allclose(answer["log_prob"], model.log_prob(tf.zeros_like(x)))
 
         x = images(2, (2, 2, 1), 3)
-        monkeypatch.setattr(importlib.import_module("tfgen.export"), "_write", write)
+        monkeypatch.setattr(EXPORT, "_write", write)
         with pytest.raises(RuntimeError, match="does not run in a TensorFlow session"):
             tfgen.export(small_model(), tmp_path / "served")
 
@@ -218,7 +215,107 @@ class TestRefusals:
         for path in (tmp_path / "file", tmp_path / "file" / "served"):
             with pytest.raises(ValueError, match="path must be a folder"):
                 tfgen.export(small_model(), path)
+        for arguments, message in [
+            ({"card": ["digits"]}, "card must be a mapping"),
+            ({"card": {"value": np.float32(1.0)}}, "card must be made of JSON values"),
+            ({"warmup_batch_sizes": []}, "warmup_batch_sizes must be a list of integers"),
+            ({"warmup_batch_sizes": [1, 0]}, "warmup_batch_sizes must be an integer >= 1"),
+        ]:
+            with pytest.raises(ValueError, match=message):
+                tfgen.export(small_model(), tmp_path / "new", **arguments)
         assert os.listdir(tmp_path) == ["file"]
+
+
+class TestReplay:
+    """The comparison with the live model, the session's answers given by hand."""
+
+    def replay(self, monkeypatch, model, change, seconds=0.1):
+        traced = {
+            name: tf.function(function, autograph=False)
+            for name, (function, _) in model.signatures().items()
+        }
+        requests = warmup.example_requests(model, [1, 8])
+        outputs = [
+            {
+                key: change(name, value.numpy())
+                for key, value in traced[name](*inputs.values()).items()
+            }
+            for name, inputs in requests
+        ]
+        answers = comparison.Answers(outputs, 1.0, np.full(len(requests), seconds))
+        monkeypatch.setattr(comparison, "answer", lambda *_: answers)
+        comparison.check_numbers(model, traced, pathlib.Path("nowhere"), requests)
+
+    def test_draws_are_compared_row_by_row(self, monkeypatch):
+        model = small_model()
+        self.replay(monkeypatch, model, lambda name, value: value)
+
+        def other_draws(name, value):
+            return (value + 2) % 4 if name == "complete" else value
+
+        with pytest.raises(RuntimeError, match="'x' of signature 'complete' differs from the live"):
+            self.replay(monkeypatch, model, other_draws)
+
+        def one_other_row(name, value):
+            if name == "sample" and len(value) == 8:
+                value[3] = (value[3] + 2) % 4
+            return value
+
+        self.replay(monkeypatch, model, one_other_row)
+
+    @pytest.mark.parametrize(
+        ("signature", "step", "message"),
+        [
+            ("sample", 3, "'sample' holds values that are no data"),
+            ("log_prob", 1, "'log_prob' differs from the live model's"),
+        ],
+    )
+    def test_slow_draws_must_be_data_and_all_else_the_same(
+        self, signature, step, message, monkeypatch
+    ):
+        model = small_model()
+        other_levels = {"sample": 1, "complete": 2}
+        self.replay(
+            monkeypatch,
+            model,
+            lambda name, value: (value + other_levels[name]) % 3 if name in other_levels else value,
+            seconds=60,
+        )
+        with pytest.raises(RuntimeError, match=message):
+            self.replay(
+                monkeypatch,
+                model,
+                lambda name, value: value + step if name == signature else value,
+                seconds=60,
+            )
+
+
+def test_model_card(unchecked, tmp_path):
+    """What a run knows, and how the version is called."""
+    run = tmp_path / "run"
+    run.mkdir()
+    config = {"data": {"name": "digits"}, "model": {"type": "PixelCNN"}, "seed": 3}
+    results = {"metric": "bits_per_dim", "bits_per_dim": 1.5, "nats": 4.0, "kind": "exact"}
+    results |= {"commit": "abc", "command": "python -m apps.train", "weights": "ema"}
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "results.json").write_text(json.dumps(results))
+    card = {**card_of_run(run), "notes": "Public domain."}
+    version = tfgen.export(small_model(), tmp_path / "pixels", card)
+
+    written = json.loads((version / "assets.extra" / "model_card.json").read_text())
+    expected = {"name": "pixels", "version": 1, "model": "PixelCNN", "likelihood_kind": "exact"}
+    expected |= {"metric": "bits_per_dim", "value": 1.5, "kind": "exact", "commit": "abc"}
+    expected |= {"command": "python -m apps.train", "weights": "ema", "config": config}
+    expected |= {"data": config["data"], "notes": "Public domain."}
+    assert {key: written[key] for key in expected} == expected
+    complete = written["signatures"]["complete"]
+    assert complete["inputs"]["mask"] == {"dtype": "bool", "shape": [None, 2, 2, 1]}
+    assert complete["outputs"] == {"x": {"dtype": "uint8", "shape": [None, 2, 2, 1]}}
+    text = (version / "assets.extra" / "MODEL_CARD.md").read_text()
+    for line in ("# pixels", "| value | 1.5 |", "| log_prob | output | log_prob | float32 | [B] |"):
+        assert line in text.splitlines()
+    with pytest.raises(ValueError, match=r"workdir must be a folder with a run"):
+        card_of_run(tmp_path)
 
 
 def test_type_check_sees_a_wrong_type(tmp_path):

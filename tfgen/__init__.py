@@ -33,7 +33,7 @@ from tfgen import (
     objectives,
     training,
 )
-from tfgen.export import export
+from tfgen.serving.export import export
 from tfgen.training.run import load
 
 __version__ = "0.1.0"

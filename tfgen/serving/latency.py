@@ -1,0 +1,88 @@
+"""How long an exported model takes to answer, and to start."""
+
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfgen.models.generative_model import GenerativeModel
+from tfgen.serving import warmup
+from tfgen.serving.comparison import answer
+from tfgen.serving.session import ServedModel
+
+
+def latency(
+    model: GenerativeModel,
+    version: pathlib.Path,
+    batch_sizes: Sequence[int] = (1, 8, 64),
+    num_repeats: int = 10,
+    budget_seconds: float = 10.0,
+) -> list[tuple]:
+    """(signature, batch size, milliseconds served, milliseconds live) for each signature.
+
+    Served is the version in a TensorFlow session, live the model's own signature as a
+    `tf.function`, in this process, in turn; inputs and outputs are arrays. Both have answered once
+    before. The best of at most `num_repeats`, of which none starts once `budget_seconds` are spent;
+    batch sizes after one that took as long are left out.
+    """
+    served = ServedModel(version)
+    rows = []
+    for signature, (function, _) in model.signatures().items():
+        live = tf.function(function, autograph=False)
+        for batch_size in batch_sizes:
+            _, inputs = warmup.example_request(model, signature, batch_size)
+            seconds = _best_of(
+                [
+                    lambda inputs=inputs, signature=signature: served(signature, inputs),
+                    lambda inputs=inputs, live=live: [
+                        value.numpy() for value in live(*map(tf.constant, inputs.values())).values()
+                    ],
+                ],
+                num_repeats,
+                budget_seconds,
+            )
+            rows.append((signature, batch_size, *(1e3 * value for value in seconds)))
+            if sum(seconds) > budget_seconds:
+                break
+    served.close()
+    return rows
+
+
+def cold_start(model: GenerativeModel, version: pathlib.Path) -> list[tuple]:
+    """(how, seconds until ready, seconds of the first `log_prob` of one example), each in a process
+    of its own, without and, if the version holds records, with warm-up.
+
+    Importing TensorFlow, which a server does not, is not counted.
+    """
+    first = warmup.example_request(model, "log_prob", 1)
+    answers = answer(version, [first])
+    rows = [("without warm-up", answers.load_seconds, float(answers.seconds[0]))]
+    if (version / warmup.FILE).exists():
+        from tfgen.serving.session import read_warmup
+
+        answers = answer(version, [*read_warmup(version / warmup.FILE), first])
+        replayed = float(sum(answers.seconds[:-1]))
+        rows.append(("with warm-up", answers.load_seconds + replayed, float(answers.seconds[-1])))
+    return rows
+
+
+def _best_of(
+    functions: Sequence[Callable[[], Any]], num_repeats: int, budget_seconds: float
+) -> list[float]:
+    start = time.perf_counter()
+    for function in functions:
+        function()  # what each sets up, once
+    best = [float("inf")] * len(functions)
+    for _ in range(num_repeats):
+        best = [min(b, _seconds(f)) for b, f in zip(best, functions, strict=True)]
+        if time.perf_counter() - start > budget_seconds:
+            break
+    return best
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
