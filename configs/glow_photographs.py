@@ -23,7 +23,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
     config.model = dict(type="Glow", num_scales=3, num_steps=6, filters=64)
     config.optimizer = dict(
         class_name="Adam",
-        config=dict(learning_rate=2e-3, global_clipnorm=100.0, use_ema=True, ema_momentum=0.999),
+        config=dict(learning_rate=2e-3, global_clipnorm=100.0, use_ema=True, ema_momentum=0.99),
     )
     config.warmup_steps = 500
     config.learning_rate_decay = "cosine"

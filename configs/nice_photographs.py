@@ -23,7 +23,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
     config.model = dict(type="NICE", num_couplings=4, units=1000, num_layers=3)
     config.optimizer = dict(
         class_name="Adam",
-        config=dict(learning_rate=1e-3, global_clipnorm=1000.0, use_ema=True, ema_momentum=0.999),
+        config=dict(learning_rate=1e-3, global_clipnorm=1000.0, use_ema=True, ema_momentum=0.99),
     )
     config.warmup_steps = 500
     config.learning_rate_decay = "cosine"

@@ -24,7 +24,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
     config.model = dict(type="RealNVP", num_scales=2, filters=24, num_blocks=1, patch_size=2)
     config.optimizer = dict(
         class_name="Adam",
-        config=dict(learning_rate=2e-3, global_clipnorm=100.0, use_ema=True, ema_momentum=0.999),
+        config=dict(learning_rate=2e-3, global_clipnorm=100.0, use_ema=True, ema_momentum=0.99),
     )
     config.warmup_steps = 500
     config.learning_rate_decay = "cosine"
