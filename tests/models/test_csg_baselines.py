@@ -162,7 +162,7 @@ def test_adversary_descends_and_features_ascend(kind):
 
 
 def test_margin_disparity():
-    """-(margin E_source[log p] + E_target[log(1 - p)]), p the adversary's of the predicted label."""
+    """-(margin E_source[log p] + E_target[log(1 - p)]), p of the label that is predicted."""
     model = make(adversary=DomainAdversary(units=[3], num_outputs=3, dtype="float64"))
     features, log_probs = outputs(model)
     p = tf.nn.softmax(model.adversary(features)).numpy()

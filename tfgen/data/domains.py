@@ -436,3 +436,14 @@ def one_test_domain(make: Callable[..., Domains]) -> Callable[..., DataSplits]:
     keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*of_make, *of_test)]
     load.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
     return load
+
+
+_MAKERS: Mapping[str, Callable[..., Domains]] = {
+    make.__name__: make for make in (coloured_images, domain_folders, shifted_images)
+}
+
+
+def load_domains(name: str, **options: Any) -> Domains:
+    """All domains of "coloured_images", "domain_folders" or "shifted_images", with its options."""
+    check_one_of("name", name, tuple(_MAKERS))
+    return _MAKERS[name](**options)

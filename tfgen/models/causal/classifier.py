@@ -83,6 +83,10 @@ class Classifier(GenerativeModel):
         """p(y | x), `[B, C]`. (It takes the place of Keras's `predict`.)"""
         return tf.exp(self.label_log_probs(self.features(x)))
 
+    def predict_training(self, x: Any) -> tf.Tensor:
+        """`predict`: the domains have one prediction."""
+        return self.predict(x)
+
     def log_prob(self, x: Any, y: Any = None, seed: Any = None) -> tf.Tensor:
         """log p(y | x), `[B]`."""
         log_probs = self.label_log_probs(self.features(x))
