@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -111,8 +112,9 @@ class FullCovariancePosterior(Posterior):
         features = model.features(x, condition)
         loc = tf.cast(self.loc(features), self.float_dtype)
         factor = tfp.math.fill_triangular(tf.cast(self.factor(features), self.float_dtype))
-        diagonal = positive_scale(tf.linalg.diag_part(factor))
-        return tfd.MultivariateNormalTriL(loc, tf.linalg.set_diag(factor, diagonal))
+        below = np.tri(self.num_latents, k=-1, dtype=self.float_dtype)
+        diagonal = tf.linalg.diag(positive_scale(tf.linalg.diag_part(factor)))
+        return tfd.MultivariateNormalTriL(loc, below * factor + diagonal)
 
 
 def check_is_vector(cls: type, latent_shape: tuple[int, ...]) -> None:

@@ -81,15 +81,15 @@ class IWAE(Objective):
         check_argument(has_gradient, "doubly_reparameterized", allowed, type(posterior).__name__)
         sample = posterior.sample(self.num_samples, seed=model.next_seed())
 
-        weights = None
+        weights: Any = None
 
         @tf.custom_gradient
         def weighted(z: tf.Tensor) -> Any:
             """The identity, whose gradient is multiplied by the normalised weights."""
 
             def gradient(upstream: tf.Tensor) -> tf.Tensor:
-                shape = [*weights.shape[:2], *[1] * (upstream.shape.rank - 2)]
-                return upstream * tf.reshape(weights, [-1 if s is None else s for s in shape])
+                for_each_latent = (..., *[tf.newaxis] * (upstream.shape.rank - 2))
+                return upstream * weights[for_each_latent]
 
             return tf.identity(z), gradient
 

@@ -92,8 +92,9 @@ def mutual_divergence(posterior: tfd.Normal) -> tuple[tf.Tensor, tf.Tensor]:
     size = tf.cast(tf.shape(loc)[0], loc.dtype)
     num_pairs = size * (size - 1.0)
     means = tf.math.divide_no_nan(tf.reduce_sum(pairs, axis=[0, 1]), num_pairs)
-    deviations = tf.reduce_sum(pairs, axis=2) - tf.reduce_sum(means)
-    deviations = tf.linalg.set_diag(deviations, tf.zeros_like(loc[:, 0]))
+    rows = tf.range(tf.shape(loc)[0])
+    is_pair = tf.cast(rows[:, None] != rows, loc.dtype)
+    deviations = is_pair * (tf.reduce_sum(pairs, axis=2) - tf.reduce_sum(means))
     variance = tf.math.divide_no_nan(tf.reduce_sum(deviations**2), num_pairs - 1.0)
     # The gradient of a square root at 0 is not finite.
     return means, tf.sqrt(variance + 1e-12)
