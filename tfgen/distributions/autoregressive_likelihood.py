@@ -64,6 +64,9 @@ class AutoregressiveLikelihood(Configurable, keras.Layer):
             "num_features": num_features,
         }
         self.network = build(models, network, **expected)
+        is_autoregressive = isinstance(self.network, models.AutoregressiveModel)
+        kind = type(self.network).__name__
+        check_argument(is_autoregressive, "network", "an autoregressive model", kind)
         given = {name: getattr(self.network, name) for name in expected}
         check_argument(given == expected, "network", f"one with {expected}", given)
         self.num_levels = num_levels
@@ -95,10 +98,14 @@ class AutoregressiveLikelihood(Configurable, keras.Layer):
         return np.zeros(self.features_shape), None
 
     def signatures(self, signatures: dict[str, tuple[Callable, list]]) -> dict[str, Any]:
-        """Without `decode` and `reconstruct`, for want of a mean; with `sample_xla`, the loop
-        compiled."""
-        from tfgen.models.generative_model import compiled_sampler
+        """Without `decode` and `reconstruct`, for want of a mean; with `sample_xla`, `sample` with
+        the network's loop compiled at a server's first request."""
+        sample, specs = signatures["sample"]
+
+        def sample_xla(*arguments: tf.Tensor) -> dict[str, tf.Tensor]:
+            with self.network.compiled_loop():
+                return sample(*arguments)
 
         without = ("decode", "reconstruct")
         served = {name: value for name, value in signatures.items() if name not in without}
-        return {**served, **compiled_sampler(served)}
+        return {**served, "sample_xla": (sample_xla, specs)}

@@ -1,6 +1,7 @@
 """Autoregressive models: one conditional distribution for each position."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class AutoregressiveModel(GenerativeModel):
     """
 
     likelihood: Any
+    _compiles_loop = False
 
     @property
     def position_shape(self) -> tuple[int, ...]:
@@ -113,9 +115,18 @@ class AutoregressiveModel(GenerativeModel):
             ValueError: only one of `given` and `mask`; another shape, type or range.
         """
         arguments = self._sampling_arguments(num_samples, y, seed, given, mask, temperature)
-        if tf.executing_eagerly():
+        if tf.executing_eagerly() or self._compiles_loop:
             return self._compiled_sampling_loop(*arguments)
         return self._sampling_loop(*arguments)
+
+    @contextlib.contextmanager
+    def compiled_loop(self) -> Iterator[None]:
+        """Inside, the loop of `sample` is compiled by XLA in a graph, too, and no more than it."""
+        object.__setattr__(self, "_compiles_loop", True)
+        try:
+            yield
+        finally:
+            object.__setattr__(self, "_compiles_loop", False)
 
     def sample_naive(
         self,
