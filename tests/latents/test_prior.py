@@ -53,12 +53,25 @@ def test_integrates_to_one_and_samples_what_it_scores(prior):
 
 
 @pytest.mark.parametrize("prior", [FLOW, COUPLING])
+def test_densities_of_flow_priors_take_one_pass_and_no_loop(prior):
+    model = small(prior)
+    log_prob = tf.function(lambda z: model.prior().log_prob(z))
+    graph = log_prob.get_concrete_function(tf.TensorSpec([5, 2])).graph
+    operations = [operation.type for operation in graph.get_operations()]
+    assert "MatMul" in operations
+    assert not {"While", "StatelessWhile"} & set(operations)
+
+
+@pytest.mark.parametrize("prior", [FLOW, COUPLING])
 def test_flow_priors_are_conditional_where_the_model_is(prior):
     model = small(prior, num_classes=3)
     p = model.prior(model.condition([0, 2], 2))
     assert p.batch_shape == (2,)
     z = p.sample(5, seed=[0, 1])
     log_prob = p.log_prob(z)
+    joint = model.distribution([0, 2])
+    assert joint.batch_shape == (2,)
+    assert joint.sample(5, seed=[0, 1])[1].shape == (5, 2, 3)
     alone = model.prior(model.condition([2], 1)).log_prob(z[:, 1:])
     np.testing.assert_allclose(log_prob[:, 1:], alone, rtol=1e-5)
     assert np.abs(log_prob[:, 1] - p.log_prob(z[:, ::-1])[:, 0]).max() > 1e-3

@@ -53,6 +53,10 @@ class BijectorView(tfp.bijectors.Bijector):
         value = tf.reshape(value, tf.concat([batch_shape, tf.shape(value)[1:]], 0))
         return value, tf.reshape(log_det, batch_shape)
 
+    def inverse_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """z = f^-1(x) and log|det df^-1/dx|, of any batch shape, in one pass of the layer."""
+        return self._evaluate("inverse", tf.convert_to_tensor(x))
+
     def _forward(self, z: tf.Tensor) -> tf.Tensor:
         return self._evaluate("forward", z)[0]
 

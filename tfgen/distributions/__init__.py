@@ -3,6 +3,7 @@
 from tfgen.distributions.autoregressive_likelihood import AutoregressiveLikelihood
 from tfgen.distributions.discretized_logistic import DiscretizedLogistic
 from tfgen.distributions.discretized_logistic_mixture import MixtureOfDiscretizedLogistics
+from tfgen.distributions.flow_distribution import FlowDistribution
 from tfgen.distributions.likelihood import (
     Bernoulli,
     Categorical,
@@ -19,6 +20,7 @@ __all__ = [
     "Categorical",
     "DiscretizedLogistic",
     "DiscretizedLogisticMixture",
+    "FlowDistribution",
     "Gaussian",
     "GaussianMixture",
     "Likelihood",

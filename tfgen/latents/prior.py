@@ -13,6 +13,7 @@ from tfgen.bijectors import Bijector, Chain, Fixed, Invert, MaskedAutoregressive
 from tfgen.bijectors.transformer import new_transformer
 from tfgen.checks import check_argument, check_integer
 from tfgen.configurable import Configurable
+from tfgen.distributions.flow_distribution import FlowDistribution
 from tfgen.latents.iaf import InverseAutoregressiveFlow, order
 from tfgen.latents.posterior import positive_scale
 from tfgen.layers.masked_dense import MaskedMLP
@@ -82,7 +83,7 @@ class FlowPrior(Prior):
             shape = tf.concat([tf.shape(condition)[:1], shape], axis=0)
         zeros = tf.zeros(shape, self.float_dtype)
         base = tfd.Independent(tfd.Normal(zeros, 1.0), len(self.latent_shape))
-        return tfd.TransformedDistribution(
+        return FlowDistribution(
             base, self.flow.as_tfp(condition, event_ndims=len(self.latent_shape))
         )
 

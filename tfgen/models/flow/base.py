@@ -13,6 +13,7 @@ from tfgen.bijectors.batch_norm import batch_norms, batch_statistics
 from tfgen.bijectors.bijector import Bijector
 from tfgen.build import build
 from tfgen.checks import check_argument, check_integer
+from tfgen.distributions.flow_distribution import FlowDistribution
 from tfgen.inference.importance import importance_log_prob
 from tfgen.models.generative_model import EVALUATION_SEED, GenerativeModel
 
@@ -173,7 +174,7 @@ class Flow(GenerativeModel):
         base = self.base(condition)
         if condition is not None and condition.shape.rank == 2 and not base.batch_shape.rank:
             base = tfd.BatchBroadcast(base, [condition.shape[0]])
-        return tfd.TransformedDistribution(base, self.bijector.as_tfp(condition))
+        return FlowDistribution(base, self.bijector.as_tfp(condition))
 
     def initialize(self, x: Any, y: Any = None) -> None:
         x = self.check_data(x)
