@@ -200,6 +200,13 @@ class CSG(LatentVariableModel):
             return self.training_block.independent()
         return self.prior()
 
+    def _log_test_prior(self, z: tf.Tensor, log_prior: tf.Tensor) -> tf.Tensor:
+        if self.adapted_block is not None:
+            return self.adapted_block.log_prob(z)
+        if self.kind_of_test_prior == "independent":
+            return self.training_block.independent_log_prob(z)
+        return log_prior
+
     def posterior_parts(self, x: tf.Tensor) -> Posterior:
         """q(v | x), batch shape `[B]`, and q(s | v, x) for v of any leading dimensions."""
         h = self.encoder(self._scaled(x), training=self.is_training)
@@ -295,15 +302,14 @@ class CSG(LatentVariableModel):
         self, x: tf.Tensor, s: tf.Tensor, v: tf.Tensor, parts: Posterior, semantic: Any
     ) -> CausalTerms:
         z = tf.concat([s, v], axis=-1)
-        log_prior = self.prior().log_prob(z)
-        is_same = self.kind_of_test_prior == "training"
+        log_prior = self.training_block.log_prob(z)
         return CausalTerms(
             s=s,
             v=v,
             log_px=self.likelihood(z).log_prob(self._float(x)),
             log_py=self.label_log_probs(s),
             log_prior=log_prior,
-            log_test_prior=log_prior if is_same else self.test_prior().log_prob(z),
+            log_test_prior=self._log_test_prior(z, log_prior),
             log_q=parts.variation.log_prob(v) + semantic.log_prob(s),
         )
 

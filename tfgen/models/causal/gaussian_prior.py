@@ -1,5 +1,11 @@
-"""The Gaussian prior of two correlated groups of latents."""
+"""The Gaussian prior of two correlated groups of latents.
 
+XLA's CPU compiler turns a triangular solve and a Cholesky factorisation into loops over rows that
+take longer than the rest of a training step together. Densities here are products with inverse
+factors, which are made from matrix products as well.
+"""
+
+import math
 from typing import Any
 
 import keras
@@ -125,3 +131,98 @@ class GaussianPrior(Configurable, keras.Layer):
         """The lower triangular factor of v's marginal covariance, `[V, V]`."""
         rows = self.factor()[self.semantic_size :]  # [M_vs, L_vv]
         return tf.linalg.cholesky(tf.matmul(rows, rows, transpose_b=True))
+
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
+        """log p(s, v), `[...]` for z `[..., S + V]`: that of `joint`."""
+        s, v, shift, log_det = self._standardized(z)
+        return -0.5 * (_sum_of_squares(s) + _sum_of_squares(v + shift)) - log_det
+
+    def independent_log_prob(self, z: tf.Tensor) -> tf.Tensor:
+        """log p(s) + log p(v), `[...]`: that of `independent`.
+
+        With W = L_vv^-1 M_vs the covariance of v is L_vv (I + W W^T) L_vv^T, of whose inverse and
+        determinant the smaller of I + W W^T and I + W^T W is needed.
+        """
+        s, v, _, log_det = self._standardized(z)
+        size = self.semantic_size
+        factor = self.factor()
+        coupling = tf.matmul(triangular_inverse(factor[size:, size:]), factor[size:, :size])  # W
+        small = min(coupling.shape)
+        is_wide = coupling.shape[1] == small  # W^T W is the small one
+        gram = tf.matmul(coupling, coupling, transpose_a=is_wide, transpose_b=not is_wide)
+        inverse = cholesky_inverse(gram + tf.eye(small, dtype=gram.dtype))
+        log_det -= tf.reduce_sum(tf.math.log(tf.linalg.diag_part(inverse)))
+        flat = tf.reshape(v, [-1, v.shape[-1]])
+        if is_wide:  # (I + W W^T)^-1 = I - W (I + W^T W)^-1 W^T
+            explained = tf.matmul(tf.matmul(flat, coupling), inverse, transpose_b=True)
+            squares = _sum_of_squares(flat) - _sum_of_squares(explained)
+        else:
+            squares = _sum_of_squares(tf.matmul(flat, inverse, transpose_b=True))
+        squares = tf.reshape(squares, tf.shape(z)[:-1])
+        return -0.5 * (_sum_of_squares(s) + squares) - log_det
+
+    def _standardized(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """L_ss^-1 (s - mu_s), L_vv^-1 (v - mu_v), what is added to it given s, and log det L with
+        the normalising constant."""
+        size, factor = self.semantic_size, self.factor()
+        inverse = triangular_inverse(factor)
+        centred = tf.reshape(z - self.loc.value, [-1, z.shape[-1]])
+        s, v = centred[:, :size], centred[:, size:]
+        blocks = (
+            (s, inverse[:size, :size]),
+            (v, inverse[size:, size:]),
+            (s, inverse[size:, :size]),
+        )
+        leading = tf.shape(z)[:-1]
+        products = [
+            tf.reshape(
+                tf.matmul(values, block, transpose_b=True),
+                tf.concat([leading, [block.shape[0]]], axis=0),
+            )
+            for values, block in blocks
+        ]
+        log_det = tf.reduce_sum(tf.linalg.diag_part(self.raw.value))
+        return (*products, log_det + 0.5 * math.log(2.0 * math.pi) * z.shape[-1])
+
+
+def triangular_inverse(factor: tf.Tensor) -> tf.Tensor:
+    """The inverse of a lower triangular matrix `[n, n]`, from the diagonal outwards.
+
+    Blocks of twice the size at each of log2(n) levels, all blocks of a level at once:
+    [[A, 0], [B, C]]^-1 = [[A^-1, 0], [-C^-1 B A^-1, C^-1]].
+    """
+    size = factor.shape[0]
+    padded = 1 << max(size - 1, 0).bit_length()
+    diagonal = tf.pad(tf.linalg.diag_part(factor), [[0, padded - size]], constant_values=1.0)
+    factor = tf.pad(factor, [[0, padded - size], [0, padded - size]])
+    inverse = tf.reshape(1.0 / diagonal, [padded, 1, 1])
+    block = 1
+    while block < padded:
+        pairs = padded // (2 * block)
+        tiles = tf.reshape(factor, [pairs, 2, block, pairs, 2, block])[:, 1, :, :, 0]
+        tiles = tf.reshape(tf.transpose(tiles, [0, 2, 1, 3]), [pairs * pairs, block, block])
+        below = tiles[:: pairs + 1]  # B of each pair
+        first, second = inverse[0::2], inverse[1::2]
+        below = -tf.matmul(second, tf.matmul(below, first))
+        upper = tf.concat([first, tf.zeros_like(first)], axis=2)
+        inverse = tf.concat([upper, tf.concat([below, second], axis=2)], axis=1)
+        block *= 2
+    return inverse[0, :size, :size]
+
+
+def cholesky_inverse(matrix: tf.Tensor) -> tf.Tensor:
+    """The inverse of the Cholesky factor of a positive definite matrix `[n, n]`, by halves."""
+    size = matrix.shape[0]
+    if size == 1:
+        return tf.math.rsqrt(matrix)
+    half = size // 2
+    first = cholesky_inverse(matrix[:half, :half])
+    below = tf.matmul(matrix[half:, :half], first, transpose_b=True)  # of the factor
+    second = cholesky_inverse(matrix[half:, half:] - tf.matmul(below, below, transpose_b=True))
+    upper = tf.concat([first, tf.zeros([half, size - half], matrix.dtype)], axis=1)
+    lower = tf.concat([-tf.matmul(second, tf.matmul(below, first)), second], axis=1)
+    return tf.concat([upper, lower], axis=0)
+
+
+def _sum_of_squares(values: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.square(values), axis=-1)
