@@ -14,6 +14,12 @@ _NOTES = flags.DEFINE_string("notes", None, "For the model card: the data's lice
 _BATCH_SIZES = flags.DEFINE_list(
     "warmup_batch_sizes", ["1", "8"], "Batch sizes of the warm-up records and of the check."
 )
+_SIGNATURES = flags.DEFINE_list(
+    "warmup_signatures",
+    None,
+    "Signatures with warm-up records; all standard ones without. For a server that batches: those "
+    "without a seed.",
+)
 _LATENCY = flags.DEFINE_boolean(
     "latency", False, "Time each signature, served and live, and the cold start; takes minutes."
 )
@@ -38,7 +44,7 @@ def main() -> None:
     if _NOTES.value is not None:
         card["notes"] = _NOTES.value
     model = tfgen.load(_WORKDIR.value)
-    version = tfgen.export(model, _OUT.value, card, batch_sizes)
+    version = tfgen.export(model, _OUT.value, card, batch_sizes, _SIGNATURES.value)
     _print([("signature", "", "name", "dtype", "shape"), *signature_rows(signature_table(version))])
     if warmup.is_available():
         records = [signature for signature, _ in read_warmup(version / warmup.FILE)]
@@ -48,12 +54,15 @@ def main() -> None:
     else:
         print("\n  no warm-up records: they need the extra serving, pip install 'tfgen[serving]'")
     if _LATENCY.value:
+        import logging
+
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # the session loader is deprecated
         from tfgen.serving.latency import cold_start, latency
 
         print("\n  milliseconds an answer, the best of several")
         _print([("signature", "batch", "served", "live"), *latency(model, version)])
-        print("\n  seconds of a cold start")
-        _print([("", "ready after", "first log_prob"), *cold_start(model, version)])
+        print("\n  cold start, one example")
+        _print([("", "ready, s", "first log_prob, ms"), *cold_start(model, version)])
     print(f"\n  {version}")
 
 

@@ -53,11 +53,18 @@ def check_export(model: Any, x: Any, scratch: Any, y: Any = None, tolerance: flo
 
 
 def check_served(
-    folder: Any, model: Any, x: Any, scratch: Any, y: Any = None, tolerance: float = 1e-4
+    folder: Any,
+    model: Any,
+    x: Any,
+    scratch: Any,
+    y: Any = None,
+    tolerance: float = 1e-4,
+    warmed: Any = None,
 ) -> None:
     """Every signature of the exported model against the live one, for one and three examples.
 
-    `x`: three examples; `y`: their labels for a conditional model.
+    `x`: three examples; `y`: their labels for a conditional model; `warmed`: the signatures with
+    warm-up records, if not all standard ones.
     """
     signatures = model.signatures()
     labels = {} if y is None else {"y": y}
@@ -93,7 +100,8 @@ def check_served(
         expected = [*completions, *expected]
     one = {**({"y": y[:1]} if labels else {"num_samples": np.int32(1)}), "seed": inputs["seed"]}
 
-    check_warmup(folder, signatures)
+    standard = [name for name in signatures if not name.endswith("_xla")]
+    check_warmup(folder, standard if warmed is None else warmed)
     assert set(signature_definitions(folder)) == {signature for signature, _, _ in expected}
     check_types(folder, model)
     requests = [(signature, inputs) for signature, inputs, _ in expected]
@@ -108,17 +116,16 @@ def check_served(
 
 
 def check_warmup(folder: Any, signatures: Any) -> None:
-    """A record for each standard signature, of one example and of eight."""
+    """A record for each of the signatures, of one example and of eight."""
     path = pathlib.Path(folder) / "assets.extra" / "tf_serving_warmup_requests"
     assert path.exists() == (importlib.util.find_spec("tensorflow_serving") is not None)
     if path.exists():
-        standard = [name for name in signatures if not name.endswith("_xla")]
         sizes = []
         for name, inputs in read_warmup(path):
             inputs.pop("seed", None)
             (size,) = {value.shape[0] if value.ndim else int(value) for value in inputs.values()}
             sizes.append((name, size))
-        assert sizes == [(name, size) for name in standard for size in (1, 8)]
+        assert sizes == [(name, size) for name in signatures for size in (1, 8)]
 
 
 def check_types(folder: Any, model: Any) -> None:

@@ -15,7 +15,13 @@ import tensorflow as tf
 
 import tfgen
 from tests.conformance import randomize
-from tests.export_checks import check_export, check_types, serve, signature_definitions
+from tests.export_checks import (
+    check_export,
+    check_served,
+    check_types,
+    serve,
+    signature_definitions,
+)
 from tfgen.models import VAE, PixelCNN, RealNVP
 from tfgen.serving import comparison, warmup
 from tfgen.serving.model_card import card_of_run
@@ -66,7 +72,10 @@ class TestEveryFamily:
         networks["decoder"] = {"type": "MLPDecoder", "units": [8]}
         model = VAE((6,), latent_shape=(2,), dtype=policy, **networks)
         x = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
-        check_export(_randomized(model), x, tmp_path, tolerance=3e-2 if "16" in policy else 1e-5)
+        warmed = ["log_prob", "encode"]  # as for a server that batches
+        folder = tfgen.export(_randomized(model), tmp_path / "served", warmup_signatures=warmed)
+        tolerance = 3e-2 if "16" in policy else 1e-5
+        check_served(folder, model, x, tmp_path, None, tolerance, warmed)
 
 
 def test_weights_are_the_averages_and_nothing_of_the_optimizer(unchecked, tmp_path):
@@ -220,6 +229,7 @@ class TestRefusals:
             ({"card": {"value": np.float32(1.0)}}, "card must be made of JSON values"),
             ({"warmup_batch_sizes": []}, "warmup_batch_sizes must be a list of integers"),
             ({"warmup_batch_sizes": [1, 0]}, "warmup_batch_sizes must be an integer >= 1"),
+            ({"warmup_signatures": ["sample_xla"]}, "warmup_signatures must be one of 'log_prob'"),
         ]:
             with pytest.raises(ValueError, match=message):
                 tfgen.export(small_model(), tmp_path / "new", **arguments)

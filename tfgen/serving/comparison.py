@@ -33,22 +33,27 @@ def check_numbers(
     model: GenerativeModel,
     traced: Mapping[str, Callable[..., Any]],
     folder: pathlib.Path,
-    requests: Sequence[Request],
+    recorded: Sequence[Request],
+    others: Sequence[Request] = (),
 ) -> None:
-    """Replays the requests in a clean process and compares the answers with the live model's.
+    """Replays requests in a clean process and compares the answers with the live model's.
 
-    The requests are read back from the version's own warm-up file, where there is one. Signatures
-    that draw are compared with the function that was traced for the export, on the live weights
-    (eagerly they would be compiled first), if the draw took at most five seconds, on a CPU, in
-    float32 or float64; the others must be finite, or levels of the data. Of integers drawn one
+    The recorded ones are read back from the version's own warm-up file, where it has one.
+
+    Signatures that draw are compared with the function that was traced for the export, on the live
+    weights (eagerly they would be compiled first), if the draw took at most five seconds, on a CPU,
+    in float32 or float64; the others must be finite, or levels of the data. Of integers drawn one
     after the other most rows must agree: where rounding changes one of them, the rest of that row
     is another draw.
 
     Raises:
         RuntimeError: another number, or a session that fails.
     """
-    warmup_file = folder / warmup.FILE
-    answers = answer(folder, requests, warmup_file if warmup_file.exists() else None)
+    requests = [*recorded, *others]
+    if (folder / warmup.FILE).exists():
+        answers = answer(folder, others, folder / warmup.FILE)
+    else:
+        answers = answer(folder, requests)
     is_exact = model.compute_dtype in ("float32", "float64")
     can_draw = is_exact and not tf.config.list_physical_devices("GPU")
     tolerance = 1e-4 if is_exact else 5e-2
@@ -82,21 +87,20 @@ def check_numbers(
 def answer(
     folder: pathlib.Path, requests: Sequence[Request], warmup_file: pathlib.Path | None = None
 ) -> Answers:
-    """The session's answers in a clean process; `warmup_file`, where given, holds the requests."""
+    """The session's answers in a clean process: to the records of `warmup_file`, then to the
+    requests."""
     with tempfile.TemporaryDirectory() as scratch:
-        if warmup_file is not None:
-            source = warmup_file.absolute()
-        else:
-            source = pathlib.Path(scratch, "requests.npz")
-            arrays: dict[str, Any] = {
-                f"{index}|{signature}|{name}": value
-                for index, (signature, inputs) in enumerate(requests)
-                for name, value in inputs.items()
-            }
-            np.savez(source, **arrays)
+        source = pathlib.Path(scratch, "requests.npz")
+        arrays: dict[str, Any] = {
+            f"{index}|{signature}|{name}": value
+            for index, (signature, inputs) in enumerate(requests)
+            for name, value in inputs.items()
+        }
+        np.savez(source, **arrays)
+        sources = [source] if warmup_file is None else [warmup_file.absolute(), source]
         answers = pathlib.Path(scratch, "answers.npz")
         process = subprocess.run(
-            [sys.executable, "-P", SESSION, folder.absolute(), source, answers],
+            [sys.executable, "-P", SESSION, folder.absolute(), answers, *sources],
             cwd=scratch,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"},
             capture_output=True,

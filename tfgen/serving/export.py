@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfgen.checks import check_argument, check_integer
+from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.models.generative_model import GenerativeModel
 from tfgen.serving import warmup
 from tfgen.serving.comparison import check_numbers
@@ -26,6 +26,7 @@ def export(
     path: Any,
     card: Mapping[str, Any] | None = None,
     warmup_batch_sizes: Sequence[int] = warmup.BATCH_SIZES,
+    warmup_signatures: Sequence[str] | None = None,
 ) -> pathlib.Path:
     """Writes the model as a SavedModel into a new version directory `path/1`, `path/2`, ...
 
@@ -52,13 +53,16 @@ def export(
         card: what the model card says besides the facts of the export: the keys `data`, `metric`,
             `value`, `kind`, `commit`, `command`, `config`, `notes` and any other, JSON values.
         warmup_batch_sizes: of the warm-up records, and of the comparison.
+        warmup_signatures: those with records; by default all standard ones. For a server that
+            batches, leave out those with a seed: it refuses them, and with them the version.
 
     Returns:
         The version directory.
 
     Raises:
         ValueError: `model` is not a `GenerativeModel`, `path` is not a folder, `card` is no JSON
-            object, or a batch size is no positive integer.
+            object, a batch size is no positive integer, or a signature is none of the standard
+            ones.
         RuntimeError: the exported model failed its check.
     """
     is_model = isinstance(model, GenerativeModel)
@@ -67,6 +71,10 @@ def export(
     check_argument(len(warmup_batch_sizes) > 0, "warmup_batch_sizes", "a list of integers", [])
     for size in warmup_batch_sizes:
         check_integer("warmup_batch_sizes", size, minimum=1)
+    standard = warmup.standard_signatures(model)
+    warmed = standard if warmup_signatures is None else warmup_signatures
+    for signature in warmed:
+        check_one_of("warmup_signatures", signature, standard)
     path = pathlib.Path(path)
     is_new = not path.exists()
     try:
@@ -79,13 +87,15 @@ def export(
         try:
             version = path / str(_next_version(path))
             requests = warmup.example_requests(model, warmup_batch_sizes)
+            recorded = [request for request in requests if request[0] in warmed]
+            others = [request for request in requests if request[0] not in warmed]
             name = path.absolute().name
             with model.averaged_weights():
                 functions = _write(model, partial)
                 check_graph(partial, model.signatures())
                 if warmup.is_available():
-                    warmup.write(requests, name, partial)
-                check_numbers(model, functions, partial, requests)
+                    warmup.write(recorded, name, partial)
+                check_numbers(model, functions, partial, recorded, others)
             write_card(partial, model, name, int(version.name), card or {})
             os.rename(partial, version)
         except BaseException:

@@ -51,20 +51,20 @@ def latency(
 
 
 def cold_start(model: GenerativeModel, version: pathlib.Path) -> list[tuple]:
-    """(how, seconds until ready, seconds of the first `log_prob` of one example), each in a process
-    of its own, without and, if the version holds records, with warm-up.
+    """(how, seconds until ready, milliseconds of the first `log_prob` of one example), each in a
+    process of its own, without and, if the version holds records, with warm-up.
 
     Importing TensorFlow, which a server does not, is not counted.
     """
     first = warmup.example_request(model, "log_prob", 1)
     answers = answer(version, [first])
-    rows = [("without warm-up", answers.load_seconds, float(answers.seconds[0]))]
+    rows = [("without warm-up", answers.load_seconds, 1e3 * float(answers.seconds[0]))]
     if (version / warmup.FILE).exists():
-        from tfgen.serving.session import read_warmup
-
-        answers = answer(version, [*read_warmup(version / warmup.FILE), first])
+        answers = answer(version, [first], version / warmup.FILE)
         replayed = float(sum(answers.seconds[:-1]))
-        rows.append(("with warm-up", answers.load_seconds + replayed, float(answers.seconds[-1])))
+        rows.append(
+            ("with warm-up", answers.load_seconds + replayed, 1e3 * float(answers.seconds[-1]))
+        )
     return rows
 
 

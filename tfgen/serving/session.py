@@ -1,9 +1,9 @@
 """A SavedModel in a TensorFlow session, which restores variables as a server does.
 
-    python -P session.py FOLDER REQUESTS ANSWERS.npz
+    python -P session.py FOLDER ANSWERS.npz REQUESTS...
 
-answers requests in a process that has neither Keras nor tfgen. REQUESTS is a file of warm-up
-records or an `.npz` with arrays named `<request>|<signature>|<input>`; ANSWERS gets
+answers requests in a process that has neither Keras nor tfgen. REQUESTS are files of warm-up
+records or `.npz` files with arrays named `<request>|<signature>|<input>`; ANSWERS gets
 `<request>|<output>`, and the seconds it took: `load_seconds`, and `seconds` of each request.
 
 What `tf.saved_model.load` restores in Python may fail here, and on a server.
@@ -69,13 +69,15 @@ def _read_arrays(path: str) -> list[tuple[str, dict[str, np.ndarray]]]:
     return [requests[index] for index in sorted(requests)]
 
 
-def main(folder: str, requests: str, answers: str) -> None:
-    records = _read_arrays(requests) if requests.endswith(".npz") else read_warmup(requests)
+def main(folder: str, answers: str, *sources: str) -> None:
+    requests = []
+    for source in sources:
+        requests += _read_arrays(source) if source.endswith(".npz") else read_warmup(source)
     start = time.perf_counter()
     model = ServedModel(folder)
     times = [time.perf_counter() - start]
     outputs: dict[str, Any] = {}
-    for index, (signature, inputs) in enumerate(records):
+    for index, (signature, inputs) in enumerate(requests):
         start = time.perf_counter()
         for name, value in model(signature, inputs).items():
             outputs[f"{index}|{name}"] = value

@@ -27,12 +27,16 @@ def is_available() -> bool:
     return importlib.util.find_spec("tensorflow_serving") is not None
 
 
+def standard_signatures(model: GenerativeModel) -> list[str]:
+    """Those that every server runs."""
+    return [name for name in model.signatures() if not name.endswith(XLA_SUFFIX)]
+
+
 def example_requests(model: GenerativeModel, batch_sizes: Sequence[int]) -> list[Request]:
     """One request for each standard signature and batch size, of random values."""
     return [
         example_request(model, signature, batch_size)
-        for signature in model.signatures()
-        if not signature.endswith(XLA_SUFFIX)
+        for signature in standard_signatures(model)
         for batch_size in batch_sizes
     ]
 
