@@ -14,7 +14,7 @@ import tensorflow as tf
 from google.protobuf import json_format
 
 import tfgen
-from apps import client
+from apps import serving_clients as client
 from tests.conformance import randomize
 from tests.export_checks import check_served
 from tfgen.models import PixelCNN

@@ -273,7 +273,7 @@ def test_dropout_acts_in_training_only():
 def test_signatures():
     model = VAE([4], 2, latent_shape=[2], **SMALL_MLP)
     signatures = model.signatures()
-    assert set(signatures) == {"log_prob", "sample", "encode", "decode"}
+    assert set(signatures) == {"log_prob", "sample", "encode", "decode", "reconstruct"}
     x = tf.constant(images(3, (4,), 2))
     encode, (spec,) = signatures["encode"]
     assert spec.dtype == tf.uint8
@@ -282,6 +282,8 @@ def test_signatures():
     decode, (spec,) = signatures["decode"]
     assert spec.shape.as_list() == [None, 2]
     np.testing.assert_array_equal(decode(z)["x"], model.decode(z))
+    reconstruct, _ = signatures["reconstruct"]
+    np.testing.assert_array_equal(reconstruct(x)["x"], model.decode(z))
 
 
 @pytest.mark.parametrize(
