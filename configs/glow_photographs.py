@@ -20,7 +20,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
         name="image_patches", path="/usr/share/backgrounds/mate/nature", test_fraction=0.2
     )
     config.augmentations = (dict(type="HorizontalFlip"),)
-    config.model = dict(type="Glow", num_scales=3, num_steps=6, filters=64)
+    config.model = dict(type="Glow", num_scales=3, num_steps=6, filters=64, recompute=False)
     config.optimizer = dict(
         class_name="Adam",
         config=dict(learning_rate=2e-3, global_clipnorm=100.0, use_ema=True, ema_momentum=0.99),
