@@ -49,7 +49,9 @@ def get_config(mode: str | None = None) -> ConfigDict:
     config.checkpoint_every_steps = 500
     config.evaluation.batch_size = 100
     config.evaluation.report = dict(num_samples=10, chunk_size=10)
-    config.evaluation.metrics = ("active_units",)
+    config.evaluation.metrics = (
+        ("active_units",) if mode else ("active_units", "mutual_information", "representation")
+    )
     return common.smoke(
         config,
         mode,
