@@ -11,7 +11,7 @@ import pytest
 from tfgen.data.domains import load_domains
 from tfgen.data.splits import Split
 from tfgen.training import selection
-from tfgen.training.selection import SealedDomains, accuracy, compare, select
+from tfgen.training.selection import SealedDomains, Trainer, accuracy, compare, select
 
 FAST = {
     "name": "shifted_images",
@@ -73,13 +73,13 @@ def fake_runs(monkeypatch, validation):
     """Trainings of which only the accuracy matters, a function of the weights."""
     seen = []
 
-    def run(config, domains, adapt_to, workdir, is_final=False):
+    def run(self, config, is_final=False):
         objective = {k: v for k, v in config["objective"].items() if k not in ("type", "l2_weight")}
         seen.append((config["seed"], objective, is_final))
         accuracies = {"tests": {"centred": 0.5 + 0.1 * config["seed"]}} if is_final else {}
         return {"validation": validation(objective), **accuracies}
 
-    monkeypatch.setattr(selection, "_run", run)
+    monkeypatch.setattr(selection.Trainer, "run", run)
     return seen
 
 
@@ -141,6 +141,22 @@ def test_shortcut_exists_and_the_same_call_goes_on(tmp_path, monkeypatch):
         select({**made, "batch_size": 8}, tmp_path, num_seeds=1)
     with pytest.raises(ValueError, match="workdir must be one with the choice among"):
         select(made, tmp_path, ["weight"], num_seeds=1)
+
+
+def test_a_second_seed_is_trained_as_if_alone(tmp_path):
+    """Compiled once, each seed starts from its own weights, noise and a new optimizer."""
+    made = config("csg_shifted_digits")
+    options = {key: FAST[key] for key in FAST if key not in ("labels", "test", "adapt")}
+    sealed = SealedDomains(load_domains(**options), tmp_path / "choice.json")
+    both, alone = (Trainer(sealed, None, tmp_path / name) for name in ("both", "alone"))
+    both.run(made)
+    first = both.compiled["model"].get_weights()
+    accuracies = [trainer.run({**made, "seed": 1}) for trainer in (both, alone)]
+    assert accuracies[0] == accuracies[1]
+    models = [trainer.compiled["model"] for trainer in (both, alone)]
+    for a, b in zip(*(m.variables + m.optimizer.variables for m in models), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any((a != b).any() for a, b in zip(first, models[0].get_weights(), strict=True))
 
 
 def test_accuracy_of_a_last_short_batch():

@@ -111,11 +111,11 @@ def select(
     _check_same(config, workdir)
     write_json(workdir / "config.json", config)
 
-    choice = _choose(config, domains, adapt_to, workdir, parameters, values, tolerance)
+    trainer = Trainer(domains, adapt_to, workdir)
+    choice = _choose(config, trainer, parameters, values, tolerance)
     chosen = _with_weights(config, choice["weights"])
     runs = [
-        _run({**chosen, "seed": config["seed"] + i}, domains, adapt_to, workdir, is_final=True)
-        for i in range(num_seeds)
+        trainer.run({**chosen, "seed": config["seed"] + i}, is_final=True) for i in range(num_seeds)
     ]
     results = {
         "weights": choice["weights"],
@@ -175,17 +175,89 @@ def accuracy(predict: Any, split: Split, batch_size: int) -> float:
     return hits / len(split)
 
 
+class Trainer:
+    """Trains and evaluates; trainings that differ in the seed alone are compiled once.
+
+    Args:
+        domains: what is trained and evaluated on.
+        adapt_to: the test domain whose images are trained on, or None.
+        workdir: the folder of `runs.json` and `model.keras`.
+    """
+
+    def __init__(self, domains: SealedDomains, adapt_to: str | None, workdir: pathlib.Path):
+        self.domains, self.adapt_to, self.workdir = domains, adapt_to, workdir
+        self.compiled: dict[str, Any] = {}  # the config, the model and its functions
+
+    def run(self, config: Mapping[str, Any], is_final: bool = False) -> dict[str, Any]:
+        """Trains unless `runs.json` has it: accuracies, of test domains only if `is_final`."""
+        path = self.workdir / "runs.json"
+        known = read_json(path) if path.exists() else {}
+        key = json.dumps([config["objective"], config["seed"], is_final], sort_keys=True)
+        if key in known:
+            return known[key]
+        train = self.domains.training_split(self.adapt_to)
+        model = self.prepare(config)
+        size = config["evaluation"]["batch_size"]
+        predict, predict_training = self.compiled["functions"]
+        found: dict[str, list[float]] = {}
+        start = 0
+        for remaining in range(NUM_EVALUATIONS - 1, -1, -1):
+            end = max(config["num_steps"] - remaining * config["validate_every_steps"], start + 1)
+            batches = train.training_batches(
+                config["batch_size"], config["seed"], start, end - start
+            )
+            model.fit(batches, epochs=1, shuffle=False, verbose=0)
+            start = end
+            with model.averaged_weights():
+                values = {"validation": accuracy(predict_training, self.domains.validation, size)}
+                if is_final:
+                    for name, split in self.domains.tests().items():
+                        values[f"test/{name}"] = accuracy(predict, split, size)
+            for name, value in values.items():
+                found.setdefault(name, []).append(value)
+        means = {name: statistics.fmean(values) for name, values in found.items()}
+        tests = {n.removeprefix("test/"): v for n, v in means.items() if n.startswith("test/")}
+        run = {"validation": means["validation"], **({"tests": tests} if is_final else {})}
+        if is_final and not (self.workdir / "model.keras").exists():
+            model.save(self.workdir / "model.keras")
+        write_json(path, {**known, key: run})
+        return run
+
+    def prepare(self, config: Mapping[str, Any]) -> Any:
+        """The compiled model, with the initial values that `config.seed` gives."""
+        fresh = build_model(config, resolve_model(config, self.domains))
+        same = {**config, "seed": None}
+        if self.compiled.get("config") != same:
+            compile_model(fresh, config, self.domains.info)
+            self.compiled = {
+                "config": same,
+                "model": fresh,
+                "optimizer": [v.numpy() for v in fresh.optimizer.variables],
+                "functions": [
+                    tf.function(function, jit_compile=config["jit_compile"], autograph=False)
+                    for function in (fresh.predict, fresh.predict_training)
+                ],
+            }
+            return fresh
+        model = self.compiled["model"]
+        for variable, start in zip(model.variables, fresh.variables, strict=True):
+            variable.assign(start)
+        for variable, start in zip(
+            model.optimizer.variables, self.compiled["optimizer"], strict=True
+        ):
+            variable.assign(start)
+        return model
+
+
 def _choose(
     config: Mapping[str, Any],
-    domains: SealedDomains,
-    adapt_to: str | None,
-    workdir: pathlib.Path,
+    trainer: Trainer,
     parameters: Sequence[str],
     values: Sequence[float],
     tolerance: float,
 ) -> dict[str, Any]:
     """Applies the rule and writes `choice.json`; a choice that is there is final."""
-    path = workdir / "choice.json"
+    path = trainer.workdir / "choice.json"
     asked = {"parameters": list(parameters), "values": list(values), "tolerance": tolerance}
     if path.exists():
         choice = read_json(path)
@@ -198,7 +270,7 @@ def _choose(
         reference = None
         for value in (0.0, *values):
             weights[name] = value
-            run = _run(_with_weights(config, weights), domains, adapt_to, workdir)
+            run = trainer.run(_with_weights(config, weights))
             tried.append({**weights, "validation_accuracy": run["validation"]})
             if reference is None:
                 reference = run["validation"]
@@ -213,50 +285,6 @@ def _choose(
 
 def _with_weights(config: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, Any]:
     return {**config, "objective": {**config["objective"], **weights}}
-
-
-def _run(
-    config: Mapping[str, Any],
-    domains: SealedDomains,
-    adapt_to: str | None,
-    workdir: pathlib.Path,
-    is_final: bool = False,
-) -> dict[str, Any]:
-    """Trains once, unless `runs.json` has it: accuracies, of test domains only if `is_final`."""
-    path = workdir / "runs.json"
-    known = read_json(path) if path.exists() else {}
-    key = json.dumps([config["objective"], config["seed"], is_final], sort_keys=True)
-    if key in known:
-        return known[key]
-    train = domains.training_split(adapt_to)
-    model = build_model(config, resolve_model(config, domains))
-    compile_model(model, config, domains.info)
-    size = config["evaluation"]["batch_size"]
-    predict, predict_training = (
-        tf.function(function, jit_compile=config["jit_compile"], autograph=False)
-        for function in (model.predict, model.predict_training)
-    )
-    found: dict[str, list[float]] = {}
-    start = 0
-    for remaining in range(NUM_EVALUATIONS - 1, -1, -1):
-        end = max(config["num_steps"] - remaining * config["validate_every_steps"], start + 1)
-        batches = train.training_batches(config["batch_size"], config["seed"], start, end - start)
-        model.fit(batches, epochs=1, shuffle=False, verbose=0)
-        start = end
-        with model.averaged_weights():
-            values = {"validation": accuracy(predict_training, domains.validation, size)}
-            if is_final:
-                for name, split in domains.tests().items():
-                    values[f"test/{name}"] = accuracy(predict, split, size)
-        for name, value in values.items():
-            found.setdefault(name, []).append(value)
-    means = {name: statistics.fmean(values) for name, values in found.items()}
-    tests = {n.removeprefix("test/"): v for n, v in means.items() if n.startswith("test/")}
-    run = {"validation": means["validation"], **({"tests": tests} if is_final else {})}
-    if is_final and not (workdir / "model.keras").exists():
-        model.save(workdir / "model.keras")
-    write_json(path, {**known, key: run})
-    return run
 
 
 def _check_same(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
