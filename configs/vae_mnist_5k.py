@@ -7,7 +7,7 @@ A small network of rectified linear units, 784-200-200-16 and back. `iwae_5_mnis
 `mae_mnist_5k` are this config with one part exchanged. No number on this set compares with one of
 MNIST. All of them on binary samples of Fashion-MNIST, complete:
 
-    --config.data.name=fashion_mnist --config.batch_size=100 --config.num_steps=6000
+    --config.data.name=fashion_mnist --config.batch_size=100 --config.num_steps=4000
     --config.evaluation.report.num_samples=1000
 """
 
