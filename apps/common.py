@@ -54,4 +54,6 @@ def _format(value: Any) -> str:
         return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {inner}" for key, inner in value.items())
+    if isinstance(value, list) and len(value) > 8 and all(isinstance(v, float) for v in value):
+        return f"{len(value)} values from {_format(min(value))} to {_format(max(value))}"
     return str(value)

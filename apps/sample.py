@@ -211,12 +211,14 @@ def temperature_sweep(model: Any, labels: Any, options: dict[str, Any]) -> Any:
 
 def reconstructions(model: Any, labels: Any, options: dict[str, Any]) -> Any:
     """A picture of test images, each beside the mean of p(x | z) at the posterior's mean."""
+    import numpy as np
+
     from tfgen.evaluation.pictures import image_pairs
 
     _check_has_latents(model, "--reconstruct")
     test = load_test_split()[: _NUM.value]
     y = test.y if model.is_conditional else None
-    decoded = decode(model, model.encode(test.x, y), y, options["seed"])
+    decoded = np.asarray(model.reconstruct(test.x, y, options["seed"]))
     return image_pairs(test.x, decoded, model.num_levels)
 
 

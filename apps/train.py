@@ -8,6 +8,8 @@ The same command again continues an interrupted run; a finished one is left as i
 Ctrl-C save first; the exit status is then 143 or 130.
 """
 
+import pathlib
+
 from absl import flags
 from ml_collections import config_flags
 
@@ -17,6 +19,16 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_c
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _ALLOW_CHANGES = flags.DEFINE_bool(
     "allow_changes", False, "Go on with the run in workdir although its config was another one."
+)
+
+
+FILES = (
+    "samples.*",
+    "reconstructions.png",
+    "results.json",
+    "metrics.jsonl",
+    "tensorboard",
+    "checkpoints",
 )
 
 
@@ -31,10 +43,9 @@ def main() -> None:
     print(
         f"\n{_CONFIG.value.model.type} on {_CONFIG.value.data.name}, test split\n{table(results)}\n"
     )
-    audio = _CONFIG.value.data.name == "audio_folder"
-    samples = "samples.wav" if audio else "samples.png"
-    for name in (samples, "results.json", "metrics.jsonl", "tensorboard", "checkpoints"):
-        print(f"  {_WORKDIR.value}/{name}")
+    for pattern in FILES:
+        for path in pathlib.Path(str(_WORKDIR.value)).glob(pattern):
+            print(f"  {path}")
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ def test_a_run_that_diverges_stops_with_a_diagnosis_and_good_checkpoints(tmp_pat
             monkeypatch.setattr(Poisoned, "threshold", -np.inf)
             self.model.make_train_function(force=True)
 
-    monkeypatch.setattr(callbacks.SamplePictures, "on_step", poison)
+    monkeypatch.setattr(callbacks.Pictures, "on_step", poison)
     with pytest.raises(FloatingPointError, match=r"5 steps in a row up to step 14 .*'loss' is not"):
         train(config, tmp_path)
     step, values = state_of(config, tmp_path)

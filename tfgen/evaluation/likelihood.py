@@ -9,6 +9,9 @@ import tensorflow as tf
 from tfgen import seeds
 from tfgen.models.generative_model import EVALUATION_SEED, GenerativeModel
 
+# What `Likelihood` finds of any model; the rest is what the model itself reports.
+OF_EVERY_MODEL = ("metric", "kind", "nats", "bits_per_dim", "standard_error", "num_examples")
+
 
 class Likelihood:
     """Evaluates `model.report` over a split, compiled once for a fixed batch size.
@@ -34,14 +37,14 @@ class Likelihood:
         self._report = report
 
     def per_example(self, split: Any) -> dict[str, np.ndarray]:
-        """Each quantity of `model.report` for every example, `[N]`."""
+        """Each quantity of `model.report` for every example, `[N]` or `[N, G]`."""
         columns: dict[str, list[np.ndarray]] = {}
         for index, start in enumerate(range(0, len(split), self.batch_size)):
             rows = np.arange(start, start + self.batch_size) % len(split)
             kept = min(self.batch_size, len(split) - start)
             y = None
-            if self.model.is_conditional and split.y is not None:
-                y = tf.convert_to_tensor(split.y[rows])
+            if self.model.is_conditional and split.targets is not None:
+                y = tf.convert_to_tensor(split.targets[rows])
             batch = self._report(tf.convert_to_tensor(split.x[rows]), y, tf.constant(index))
             for name, values in batch.items():
                 columns.setdefault(name, []).append(values.numpy()[:kept])
@@ -53,7 +56,8 @@ class Likelihood:
         Returns a dict: `metric` ("bits_per_dim" for integer data, else "nats"), `kind` (exact or
         bound), `nats` (mean negative log-likelihood), `bits_per_dim` (None for real data, whose
         density has no such unit), `standard_error` (of the mean, in the metric's unit),
-        `num_examples`, and the mean of whatever else the model reports, in nats.
+        `num_examples`, and the mean of whatever else the model reports, in nats; of `[N, G]` a
+        list.
         """
         columns = self.per_example(split)
         nats = -columns.pop("log_prob").astype("float64")
@@ -70,9 +74,11 @@ class Likelihood:
         }
 
 
-def summarize(columns: dict[str, np.ndarray]) -> dict[str, float]:
+def summarize(columns: dict[str, np.ndarray]) -> dict[str, Any]:
     """Means; for the effective sample size the median too, which one bad example cannot hide."""
-    result = {name: float(values.astype("float64").mean()) for name, values in columns.items()}
+    result = {
+        name: values.mean(axis=0, dtype="float64").tolist() for name, values in columns.items()
+    }
     for name, values in columns.items():
         if name == "effective_sample_size":
             result[f"{name}_median"] = float(np.median(values))

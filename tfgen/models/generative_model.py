@@ -45,6 +45,7 @@ class GenerativeModel(Configurable, keras.Model):
 
     likelihood_kind = "exact"
     has_samples = True  # else it is a model of labels alone, and a run draws none
+    has_reconstructions = False  # else there is `reconstruct(x, y, seed)`, in data units
 
     def __init__(
         self,
@@ -89,7 +90,8 @@ class GenerativeModel(Configurable, keras.Model):
         raise NotImplementedError
 
     def report(self, x: Any, y: Any = None, seed: Any = None) -> dict[str, tf.Tensor]:
-        """What an evaluation averages over a split: `log_prob` and more, each `[B]`, in nats."""
+        """What an evaluation averages over a split: `log_prob` and more, in nats, each `[B]`, or
+        `[B, G]` for what each of G groups of latents has."""
         return {"log_prob": self.log_prob(x, y, seed)}
 
     def call(self, x: Any, y: Any = None) -> tf.Tensor:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -18,8 +18,7 @@ from absl import logging
 from tensorflow.core.util import event_pb2
 from tqdm import tqdm
 
-from tfgen.evaluation.likelihood import Likelihood
-from tfgen.evaluation.pictures import picture
+from tfgen.evaluation.likelihood import OF_EVERY_MODEL, Likelihood
 from tfgen.models.generative_model import GenerativeModel
 from tfgen.training.checkpoints import Checkpoints
 from tfgen.training.files import write_atomically
@@ -46,39 +45,96 @@ class RunCallback(keras.callbacks.Callback):
 
 
 class Progress(RunCallback):
-    """A bar with the likelihood so far and the time left."""
+    """The likelihood so far and the time left: a bar in a terminal, plain lines in a log.
+
+    Args:
+        start_step: the run's step before the first one here.
+        num_steps: the run's last step.
+        nats_per_unit: of the likelihood's unit.
+        unit: its name, "bits/dim" or "nats".
+    """
 
     def __init__(self, start_step: int, num_steps: int, nats_per_unit: float, unit: str):
         super().__init__(start_step)
         self.unit, self.nats_per_unit = unit, nats_per_unit
         self.validation: float | None = None
-        self.bar = tqdm(
-            total=num_steps,
-            initial=start_step,
-            unit="step",
-            dynamic_ncols=True,
-            # One line every half minute where nobody watches.
-            mininterval=0.2 if sys.stderr.isatty() else 30,
-        )
+        is_terminal = sys.stderr.isatty()
+        self.display = (_Bar if is_terminal else _Lines)(start_step, num_steps)
 
     def on_step(self, step: int, logs: dict[str, float]) -> None:
+        parts = []
         if "log_prob" in logs:
-            text = f"{-logs['log_prob'] / self.nats_per_unit:.3f} {self.unit}"
-            if self.validation is not None:
-                text += f", validation {self.validation:.3f}"
-            self.bar.set_postfix_str(text, refresh=False)
-        self.bar.update(step - self.previous)
+            parts.append(f"{-logs['log_prob'] / self.nats_per_unit:.3f} {self.unit}")
+        if self.validation is not None:
+            parts.append(f"validation {self.validation:.3f}")
+        self.display.show(step, ", ".join(parts))
 
     def on_train_end(self, logs: Any = None) -> None:
+        self.display.close()
+
+
+class _Bar:
+    def __init__(self, start_step: int, num_steps: int):
+        self.bar = tqdm(
+            total=num_steps, initial=start_step, unit="step", dynamic_ncols=True, mininterval=0.2
+        )
+
+    def show(self, step: int, text: str) -> None:
+        self.bar.set_postfix_str(text, refresh=False)
+        self.bar.update(step - self.bar.n)
+
+    def close(self) -> None:
         self.bar.close()
 
 
-class Metrics(RunCallback):
-    """The means since the last line, as a line of `metrics.jsonl` and as TensorBoard scalars."""
+class _Lines:
+    """A line after the first execution, every half minute, and after the last step."""
 
-    def __init__(self, start_step: int, workdir: pathlib.Path, every: int, batch_size: int):
+    seconds = 30.0
+
+    def __init__(self, start_step: int, num_steps: int):
+        self.num_steps = num_steps
+        self.first: tuple[int, float] | None = None
+        self.latest = 0.0
+
+    def show(self, step: int, text: str) -> None:
+        now = time.monotonic()
+        if self.first is not None and now - self.latest < self.seconds and step < self.num_steps:
+            return
+        parts = [f"step {step}/{self.num_steps}", text]
+        # From the second line on: the first execution is mostly compilation.
+        if self.first is None:
+            self.first = (step, now)
+        else:
+            rate = (step - self.first[0]) / max(now - self.first[1], 1e-9)
+            left = tqdm.format_interval((self.num_steps - step) / rate)
+            parts += [f"{rate:.3g} steps/s", f"{left} left"]
+        self.latest = now
+        print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+class Metrics(RunCallback):
+    """The means since the last line, as a line of `metrics.jsonl` and as TensorBoard scalars.
+
+    The objective's terms in nats, the gradients' lengths, and the likelihood in its own unit, as
+    the validation has it: `bits_per_dim` of integers, else `nats`.
+    """
+
+    def __init__(
+        self,
+        start_step: int,
+        workdir: pathlib.Path,
+        every: int,
+        batch_size: int,
+        metric: str,
+        nats_per_unit: float,
+    ):
         super().__init__(start_step)
         self.path, self.every, self.batch_size = workdir / "metrics.jsonl", every, batch_size
+        self.metric, self.nats_per_unit = metric, nats_per_unit
         self.since = (start_step, time.perf_counter())
         # Steps after the checkpoint are done again.
         if self.path.exists():
@@ -86,7 +142,7 @@ class Metrics(RunCallback):
             kept = [line for line in lines if _step_of(line) <= start_step]
             write_atomically(self.path, "".join(f"{line}\n" for line in kept).encode())
         for path in (workdir / "tensorboard").glob("events*"):
-            _forget_events(path, start_step)
+            _rewrite_events(path, lambda event: event.step <= start_step)
         self.writer = tf.summary.create_file_writer(str(workdir / "tensorboard"))
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -105,16 +161,23 @@ class Metrics(RunCallback):
         steps, seconds = step - self.since[0], now - self.since[1]
         self.since = (step, now)
         rate = steps * self.batch_size / seconds
-        self.write(step, {**logs, "examples_per_second": rate})
+        values = {**logs, "examples_per_second": rate}
+        if "log_prob" in logs:
+            values[self.metric] = -logs["log_prob"] / self.nats_per_unit
+        self.write(step, values)
         self.model.reset_metrics()
 
-    def write(self, step: int, values: dict[str, float]) -> None:
-        values = {name: float(value) for name, value in values.items()}
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Numbers; of lists of numbers, histograms for TensorBoard alone."""
+        lists = {name: value for name, value in values.items() if isinstance(value, list)}
+        numbers = {name: float(values[name]) for name in values if name not in lists}
         with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(json.dumps({"step": step, **numbers}) + "\n")
         with self.writer.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
+            for name, number in numbers.items():
+                tf.summary.scalar(name, number)
+            for name, value in lists.items():
+                tf.summary.histogram(name, value)
         self.writer.flush()
 
 
@@ -125,13 +188,13 @@ def _step_of(line: str) -> float:
         return math.inf
 
 
-def _forget_events(path: pathlib.Path, last_step: int) -> None:
-    """Rewrites a file of TensorBoard's without the summaries after `last_step`."""
+def _rewrite_events(path: pathlib.Path, is_kept: Callable[[event_pb2.Event], bool]) -> None:
+    """Rewrites a file of TensorBoard's without the summaries that are not kept."""
     kept = []
     try:
         for record in tf.data.TFRecordDataset(str(path)):
             event = event_pb2.Event.FromString(record.numpy())
-            if not event.HasField("summary") or event.step <= last_step:
+            if not event.HasField("summary") or is_kept(event):
                 kept.append(record.numpy())
     except tf.errors.DataLossError:  # the record that a crash cut short
         pass
@@ -180,7 +243,8 @@ class Validation(RunCallback):
             value = result[result["metric"]]
             if value < float(self.checkpoints.best_value):
                 _save(lambda: self.checkpoints.save_best(value), step == self.num_steps)
-        self.metrics.write(step, {f"validation/{result['metric']}": value})
+        reported = [result["metric"], *(name for name in result if name not in OF_EVERY_MODEL)]
+        self.metrics.write(step, {f"validation/{name}": result[name] for name in reported})
         self.progress.validation = value
 
 
@@ -337,27 +401,51 @@ class Interruption(RunCallback):
         raise SystemExit(128 + self.received)
 
 
-class SamplePictures(RunCallback):
-    """Pictures of samples from the averaged weights, in TensorBoard."""
+class Pictures(RunCallback):
+    """Pictures of what the averaged weights draw, in TensorBoard; those of the last step are left
+    to the end of the run, which has the best weights.
+
+    Args:
+        start_step: the run's step before the first one here.
+        every: steps between pictures; 0 for none.
+        num_steps: the run's last step.
+        draw: the model's pictures by name, RGB `[H, W, 3]`.
+        writer: TensorBoard's.
+    """
 
     def __init__(
         self,
         start_step: int,
         every: int,
-        sample: Callable[[GenerativeModel], Any],
+        num_steps: int,
+        draw: Callable[[GenerativeModel], dict[str, np.ndarray]],
         writer: tf.summary.SummaryWriter,
     ):
         super().__init__(start_step)
-        self.every, self.sample, self.writer = every, sample, writer
+        self.every, self.num_steps, self.draw, self.writer = every, num_steps, draw, writer
 
     def on_step(self, step: int, logs: dict[str, float]) -> None:
-        if _due(self.every, self.previous, step):
+        if _due(self.every, self.previous, step) and step != self.num_steps:
             with self.model.averaged_weights():
-                self.write(step, self.sample(self.model))
+                write_pictures(self.writer, step, self.draw(self.model))
 
-    def write(self, step: int, samples: Any) -> None:
-        image = picture(samples, self.model.num_levels)
-        if image is not None:
-            with self.writer.as_default(step=step):
-                tf.summary.image("samples", image[None])
-            self.writer.flush()
+
+def write_pictures(
+    writer: tf.summary.SummaryWriter, step: int, pictures: dict[str, np.ndarray]
+) -> None:
+    """RGB pictures by name, in TensorBoard."""
+    with writer.as_default(step=step):
+        for name, image in pictures.items():
+            tf.summary.image(name, image[None])
+    writer.flush()
+
+
+def write_last_pictures(
+    workdir: pathlib.Path, num_steps: int, pictures: dict[str, np.ndarray]
+) -> None:
+    """The pictures of a finished run, in place of those that an earlier end of it has left."""
+    for path in (workdir / "tensorboard").glob("events*"):
+        _rewrite_events(
+            path, lambda event: event.step < num_steps or event.summary.value[0].tag not in pictures
+        )
+    write_pictures(tf.summary.create_file_writer(str(workdir / "tensorboard")), num_steps, pictures)

@@ -19,7 +19,7 @@ from tfgen.checks import check_argument
 from tfgen.data.binarize import fixed_train
 from tfgen.evaluation.likelihood import Likelihood
 from tfgen.evaluation.metrics import evaluate_metrics, needs_train
-from tfgen.evaluation.pictures import picture, png
+from tfgen.evaluation.pictures import image_pairs, picture, png
 from tfgen.evaluation.sounds import wav
 from tfgen.models.generative_model import GenerativeModel
 from tfgen.training import callbacks
@@ -43,9 +43,9 @@ def train(config: Mapping[str, Any], workdir: Any, allow_changes: bool = False) 
     and continued on the same machine ends with the weights of an uninterrupted one, bit for bit.
 
     Writes into `workdir`: `config.json` (what was run, in full), `checkpoints/`, `metrics.jsonl`,
-    `tensorboard/`, `results.json`, and `samples.png` or, of audio, `samples.wav`. Everything that
-    the config asks for is built and checked before the first file is written. A finished run is
-    left as it is.
+    `tensorboard/`, `results.json`, `samples.png` or, of audio, `samples.wav`, and, of models with
+    codes for images, `reconstructions.png`. Everything that the config asks for is built and
+    checked before the first file is written. A finished run is left as it is.
 
     Args:
         config: nested mappings, as `configs/common.py` makes them.
@@ -123,15 +123,13 @@ def _run(
         "completed": True,
         **provenance(),
     }
-    if model.has_samples:
-        samples = model.sample(
-            config["num_sample_images"], _sample_labels(model, config), seed=config["seed"]
-        )
-        writer = tf.summary.create_file_writer(str(workdir / "tensorboard"))
-        pictures = callbacks.SamplePictures(start, 0, model.sample, writer)
-        pictures.set_model(model)
-        pictures.write(num_steps, samples)
+    samples = _samples(model, config)
+    if samples is not None:
         save_samples(samples, model.num_levels, workdir / "samples", sample_rate_hz)
+    pictures = _pictures(model, samples, data, config)
+    if "reconstructions" in pictures:
+        write_atomically(workdir / "reconstructions.png", png(pictures["reconstructions"]))
+    callbacks.write_last_pictures(workdir, num_steps, pictures)
     write_json(workdir / "results.json", results)
     return results
 
@@ -250,13 +248,12 @@ def _fit(
 ) -> None:
     num_steps = config["num_steps"]
     discrete = model.num_levels is not None
-    progress = callbacks.Progress(
-        start,
-        num_steps,
-        model.num_dims * math.log(2.0) if discrete else 1.0,
-        "bits/dim" if discrete else "nats",
+    nats_per_unit = model.num_dims * math.log(2.0) if discrete else 1.0
+    unit, metric = ("bits/dim", "bits_per_dim") if discrete else ("nats", "nats")
+    progress = callbacks.Progress(start, num_steps, nats_per_unit, unit)
+    metrics = callbacks.Metrics(
+        start, workdir, config["log_every_steps"], config["batch_size"], metric, nats_per_unit
     )
-    metrics = callbacks.Metrics(start, workdir, config["log_every_steps"], config["batch_size"])
     options = config["evaluation"]
     validation = callbacks.Validation(
         start,
@@ -269,12 +266,11 @@ def _fit(
         metrics,
         progress,
     )
-    pictures = callbacks.SamplePictures(
+    pictures = callbacks.Pictures(
         start,
         config["sample_every_steps"],
-        lambda model: model.sample(
-            config["num_sample_images"], _sample_labels(model, config), seed=config["seed"]
-        ),
+        num_steps,
+        lambda model: _pictures(model, _samples(model, config), data, config),
         metrics.writer,
     )
     saving = callbacks.Checkpointing(
@@ -310,11 +306,31 @@ def _initialize(model: GenerativeModel, data: Any, config: Mapping[str, Any]) ->
     model.initialize(model.check_data(x), y)
 
 
-def _sample_labels(model: GenerativeModel, config: Mapping[str, Any]) -> Any:
-    """All classes in turn, for a conditional model."""
-    if model.num_classes is None:
+def _samples(model: GenerativeModel, config: Mapping[str, Any]) -> Any:
+    """Samples of all classes in turn; None for a model of labels alone."""
+    if not model.has_samples:
         return None
-    return tf.range(config["num_sample_images"]) % model.num_classes
+    num_samples = config["num_sample_images"]
+    labels = None if model.num_classes is None else tf.range(num_samples) % model.num_classes
+    return model.sample(num_samples, labels, seed=config["seed"])
+
+
+def _pictures(
+    model: GenerativeModel, samples: Any, data: Any, config: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """`samples`, and `reconstructions` of validation images (of test images, where there are no
+    others) each at the right of its original; without what the model or the data do not have."""
+    pictures = {}
+    image = None if samples is None else picture(samples, model.num_levels)
+    if image is not None:
+        pictures["samples"] = image
+    if model.has_reconstructions and len(model.event_shape) == 3:
+        split = data.validation if len(data.validation) else data.test
+        shown = split[: max(1, config["num_sample_images"] // 2)]
+        y = shown.y if model.is_conditional else None
+        decoded = np.asarray(model.reconstruct(shown.x, y, config["seed"]))
+        pictures["reconstructions"] = image_pairs(shown.x, decoded, model.num_levels)
+    return pictures
 
 
 def _check_evaluation(config: Mapping[str, Any]) -> None:

@@ -38,6 +38,7 @@ class Flow(GenerativeModel):
         ValueError: a dequantisation of real data, or of another number of levels.
     """
 
+    has_reconstructions = True
     bijector: Bijector
 
     def __init__(self, event_shape: Any, dequantization: Any = None, **kwargs: Any):
@@ -160,6 +161,10 @@ class Flow(GenerativeModel):
         """x = f(z) in data units."""
         z = tf.cast(z, self.float_dtype)
         return self._decode(z, self.condition(y, tf.shape(z)[0]))
+
+    def reconstruct(self, x: Any, y: Any = None, seed: Any = None) -> tf.Tensor:
+        """`decode` at `encode(x)`: x, as far as the bijector can be inverted in its precision."""
+        return self.decode(self.encode(x, y, seed), y)
 
     def as_tfp(self, y: Any = None) -> tfp.bijectors.Bijector:
         """f as a `tfb.Bijector`, latent to real data ([0, 1) where data are integers)."""

@@ -53,6 +53,7 @@ class LatentVariableModel(GenerativeModel):
     """
 
     likelihood_kind = "bound"
+    has_reconstructions = True
     latent_shape: tuple[int, ...]
 
     def prior(self, condition: tf.Tensor | None = None) -> tfd.Distribution:
@@ -128,15 +129,30 @@ class LatentVariableModel(GenerativeModel):
         num_samples: int = 1,
         chunk_size: int = 10,
     ) -> dict[str, tf.Tensor]:
-        """The importance bound of `num_samples` draws as `log_prob`, its effective sample size, the
-        evidence lower bound of one draw and its KL divergence, each `[B]`."""
+        """The importance bound of `num_samples` draws as `log_prob`, of several with its effective
+        sample size; the evidence lower bound of one draw and its KL divergence, each `[B]`.
+
+        Models of several layers of latents add `kl_layer/1`, ..., the KL divergence of each; where
+        free bits act on several groups of latents, `kl_per_group` is that of each, `[B, G]`.
+        """
         terms = self.terms(x, y, 1, self.next_seed(seed))
         kl = tf.reduce_sum(terms.kl, axis=0)
-        return {
-            **self.importance(x, y, seed, num_samples, chunk_size),
-            "elbo": terms.log_px[0] - kl,
-            "kl": kl,
-        }
+        report = self.importance(x, y, seed, num_samples, chunk_size)
+        if num_samples == 1:
+            del report["effective_sample_size"]
+        report |= {"elbo": terms.log_px[0] - kl, "kl": kl}
+        layers = self.layers_of(terms.kl)
+        if len(layers) > 1:
+            for number, rows in enumerate(layers, 1):
+                report[f"kl_layer/{number}"] = tf.reduce_sum(rows, axis=0)
+        if terms.kl.shape[0] > 1:
+            report["kl_per_group"] = tf.transpose(terms.kl)
+        return report
+
+    def layers_of(self, kl: tf.Tensor) -> list[tf.Tensor]:
+        """`Terms.kl`, `[G, B]`, as the rows of each layer of latents, in the order in which the
+        model draws them; here there is one."""
+        return [kl]
 
     def sample(self, num_samples: Any, y: Any = None, seed: Any = None) -> tf.Tensor:
         """Draws in data units: z ~ p(z), x ~ p(x | z)."""
@@ -158,9 +174,15 @@ class LatentVariableModel(GenerativeModel):
         z = tf.cast(z, self.float_dtype)
         return self.likelihood(z, self.condition(y, tf.shape(z)[0])).mean()
 
-    def reconstruct(self, x: Any, y: Any = None) -> tf.Tensor:
-        """`decode` at `encode(x)`: the mean of p(x | z) at the posterior's centre."""
-        return self.decode(self.encode(x, y), y)
+    def reconstruct(self, x: Any, y: Any = None, seed: Any = None) -> tf.Tensor:
+        """`decode` at `encode(x)`: the mean of p(x | z) at the posterior's centre, in data units;
+        where it has no closed form (an autoregressive likelihood), a draw."""
+        z = self.encode(x, y)
+        try:
+            return self.decode(z, y)
+        except NotImplementedError:
+            likelihood = self.likelihood(z, self.condition(y, tf.shape(z)[0]))
+            return likelihood.sample(seed=self.next_seed(seed))
 
     def default_objective(self) -> Any:
         return {"type": "ELBO"}

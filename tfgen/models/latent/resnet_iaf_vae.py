@@ -250,6 +250,10 @@ class ResNetIAFVAE(LatentVariableModel):
             kl=tf.transpose(tf.reduce_mean(log_qz - log_pz, axis=0)),
         )
 
+    def layers_of(self, kl: tf.Tensor) -> list[tf.Tensor]:
+        """The rows of each layer, one for each channel; the topmost first."""
+        return tf.split(kl, len(self.latent_shapes))
+
     def sample(self, num_samples: Any, y: Any = None, seed: Any = None) -> tf.Tensor:
         """Draws in data units, in one top-down pass."""
         condition = self.condition(y, num_samples)
