@@ -60,7 +60,8 @@ def main() -> None:
         from tfgen.serving.latency import cold_start, latency
 
         print("\n  milliseconds an answer, the best of several")
-        _print([("signature", "batch", "served", "live"), *latency(model, version)])
+        header = ("signature", "batch", "served", "live", "examples a second, served")
+        _print([header, *latency(model, version)])
         print("\n  cold start, one example")
         _print([("", "ready, s", "first log_prob, ms"), *cold_start(model, version)])
     print(f"\n  {version}")

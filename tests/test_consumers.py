@@ -13,6 +13,7 @@ import tfgen
 from tests.conformance import randomize
 from tests.export_checks import check_served, signature_definitions
 from tfgen.models import RealNVP
+from tfgen.serving.latency import latency
 
 SOURCE = pathlib.Path(__file__).parent / "saved_model_consumer.c"
 TENSORFLOW = pathlib.Path(tf.__file__).parent
@@ -115,3 +116,11 @@ def test_tflite(signature, model, version, x):
         ((_, expected),) = function(tf.constant(batch)).items()
         (received,) = run(**{specs[0].name: batch}).values()
         np.testing.assert_allclose(received, expected, atol=1e-4)
+
+
+def test_latency_is_of_every_signature_and_batch_size(model, version):
+    rows = latency(model, version, (1, 3), num_repeats=1)
+    assert [row[:2] for row in rows] == [(name, n) for name in model.signatures() for n in (1, 3)]
+    for _, batch_size, served, live, throughput in rows:
+        assert live > 0.0
+        assert throughput == round(1e3 * batch_size / served)
