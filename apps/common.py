@@ -7,12 +7,21 @@ from typing import Any
 from absl import app, flags, logging
 
 
-def run(main: Callable[[], None], usage: str) -> None:
-    """Runs an app; an error of the user's is one line on standard error and exit status 2."""
+def run(main: Callable[..., None], usage: str, takes_arguments: bool = False) -> None:
+    """Runs an app; an error of the user's is one line on standard error and exit status 2.
+
+    Args:
+        main: the app.
+        usage: an example of how it is called.
+        takes_arguments: give `main` the list of arguments that are no flags; else there are none.
+    """
 
     def guarded(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # TensorFlow Datasets reports its every step
         try:
+            if takes_arguments:
+                main(argv[1:])
+                return
             if len(argv) > 1:
                 raise ValueError(f"arguments must be --flags; received: {argv[1:]}. {usage}")
             main()

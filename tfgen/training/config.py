@@ -73,6 +73,8 @@ def resolve_model(config: Mapping[str, Any], data: Any) -> dict[str, Any]:
     spec.setdefault("num_levels", data.info.num_levels)
     if config["data"].get("labels"):
         spec.setdefault("num_classes", data.info.num_classes)
+    if data.info.num_domains is not None:
+        spec.setdefault("num_domains", data.info.num_domains)
     return spec
 
 
@@ -126,3 +128,13 @@ def compile_model(model: GenerativeModel, config: Mapping[str, Any], info: Any) 
         augmentations=[build(tfgen.data.augment, spec) for spec in augmentations],
         skip_gradient_norm=config["skip_gradient_norm"],
     )
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with keys such as `optimizer.config.learning_rate`."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= flatten(inner, f"{prefix}.{key}" if prefix else key)
+    return flat

@@ -28,6 +28,7 @@ from tfgen.training.config import (
     build_model,
     check_config,
     compile_model,
+    flatten,
     load_data,
     load_labelled_data,
     resolve_model,
@@ -343,21 +344,12 @@ def _changes(config: dict[str, Any], workdir: pathlib.Path) -> list[str]:
     path = workdir / "config.json"
     if not path.exists():
         return []
-    before, now = _flatten(read_json(path)), _flatten(config)
+    before, now = flatten(read_json(path)), flatten(config)
     return [
         f"{key}: {before.get(key)!r} -> {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        flat |= _flatten(inner, f"{prefix}.{key}" if prefix else key)
-    return flat
 
 
 def _command() -> str:
