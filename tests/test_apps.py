@@ -137,6 +137,7 @@ BAD_INVOCATIONS = [
     ("sample", ["--workdir=W", "--interpolate", "--out=a.npz"], "unless --out is a .png file"),
     ("export", [], "--workdir must be given"),
     ("benchmark", [], "--config must be given"),
+    ("report", ["--out=W"], "folders of runs must be given"),
 ]
 
 
