@@ -105,6 +105,40 @@ def test_coloured_digits():
     assert set(np.unique(domains.train.y)) == {0, 1}
 
 
+def test_several_training_domains():
+    """Each has its own agreement; training examples say which domain they are of if asked to."""
+    agreements, options = (0.6, 0.99), {"num_copies": 4, "test_agreement": 0.1}
+    domains = coloured_images("digits", agreement=agreements, index_domains=True, **options)
+    assert domains.info.num_domains == 2
+    for part in (domains.train, domains.validation):
+        agrees = part.x.sum((1, 2)).argmax(-1) == part.y
+        for index, agreement in enumerate(agreements):
+            mine = part.domain == index
+            assert np.mean(mine) == pytest.approx(0.5, abs=0.05)
+            assert np.mean(agrees[mine]) == pytest.approx(agreement, abs=0.05)
+    for name, share in (("in_domain", 0.795), ("independent", 0.5), ("reversed", 0.1)):
+        part = domains.tests[name]
+        assert part.domain is None
+        assert np.mean(part.x.sum((1, 2)).argmax(-1) == part.y) == pytest.approx(share, abs=0.08)
+
+    pooled = coloured_images("digits", agreement=agreements, **options)
+    assert pooled.train.domain is pooled.info.num_domains is None
+    np.testing.assert_array_equal(pooled.train.x, domains.train.x)
+
+    def known(x, targets):
+        return {(a.tobytes(), *pair.tolist()) for a, pair in zip(x, targets, strict=True)}
+
+    everything = known(domains.train.x, domains.train.targets)
+    for x, y in domains.train.training_batches(8, seed=0, num_steps=3):
+        assert y.shape == (8, 2)
+        assert known(x.numpy(), y.numpy()) <= everything
+    picked = domains.train[np.array([3, 1])]
+    np.testing.assert_array_equal(picked.targets, domains.train.targets[[3, 1]])
+    for name in ("train", "validation"):
+        (_, y), *_ = getattr(domains, name).batches(5)
+        np.testing.assert_array_equal(y, getattr(domains, name).targets[:5])
+
+
 def test_batches_to_adapt_to():
     """B labelled examples, then B images of the test domain without a label; the rest as before."""
     splits = data.load("shifted_images", labels=True, test="reversed", adapt=True, **SMALL)
@@ -126,16 +160,16 @@ def test_batches_to_adapt_to():
     assert type(plain.train) is Split
 
 
-def write_domains(folder, sizes=(8, 8)):
-    """Two domains of two classes, ten images each; the class is in the grey value."""
+def write_domains(folder, sizes=(8, 8, 8), domains=("photo", "sketch")):
+    """Domains of two classes, ten images each; class and domain are in the grey value."""
     from PIL import Image
 
-    for domain, size in zip(("photo", "sketch"), sizes, strict=True):
-        for grey, label in ((50, "cat"), (200, "dog")):
+    for index, (domain, size) in enumerate(zip(domains, sizes, strict=False)):
+        for grey, label in ((50, "cat"), (180, "dog")):
             where = folder / domain / label
             where.mkdir(parents=True)
             for i in range(10):
-                Image.new("L", (size, size), grey + i).save(where / f"{i}.png")
+                Image.new("L", (size, size), grey + 20 * index + i).save(where / f"{i}.png")
 
 
 def test_folders(tmp_path):
@@ -145,7 +179,9 @@ def test_folders(tmp_path):
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (16, 4, 20)
     assert splits.info.event_shape == (8, 8, 1)
     for part in (splits.train, splits.validation, splits.test):
-        np.testing.assert_array_equal(part.x[:, 0, 0, 0] >= 200, part.y == 1)  # cat 0, dog 1
+        np.testing.assert_array_equal(part.x[:, 0, 0, 0] >= 180, part.y == 1)  # cat 0, dog 1
+    with pytest.raises(ValueError, match="train_domains must be several where index_domains"):
+        domain_folders(str(tmp_path), ["sketch"], index_domains=True)
     with pytest.raises(ValueError, match="test must be one of 'sketch'; received: 'photo'"):
         data.load("domain_folders", labels=True, test="photo", **options)
     with pytest.raises(ValueError, match="train_domains must be one of 'photo', 'sketch'"):
@@ -155,6 +191,25 @@ def test_folders(tmp_path):
     (tmp_path / "sketch" / "dog").rename(tmp_path / "sketch" / "wolf")
     with pytest.raises(ValueError, match=r"must have the classes cat, dog .* received: cat, wolf"):
         domain_folders(str(tmp_path), "photo")
+
+
+def test_folders_of_several_training_domains(tmp_path):
+    """The index is the position in `train_domains`, shuffled with the images."""
+    write_domains(tmp_path, domains=("photo", "sketch", "print"))
+    domains = domain_folders(str(tmp_path), ["sketch", "photo"], index_domains=True)
+    assert list(domains.tests) == ["print"]
+    of_image = {"photo": 0, "sketch": 20, "print": 40}  # added to the grey values
+    for part in (domains.train, domains.validation):
+        grey = part.x[:, 0, 0, 0].astype(int) - np.where(part.y == 1, 180, 50)
+        expected = np.where(grey >= of_image["sketch"], 0, 1)
+        np.testing.assert_array_equal(part.domain, expected)
+    options = {"path": str(tmp_path), "train_domains": ["sketch", "photo"], "test": "print"}
+    splits = data.load("domain_folders", labels=True, index_domains=True, **options)
+    assert splits.info.num_domains == 2
+    with pytest.raises(ValueError, match="adapt must be False where domains are told apart"):
+        data.load("domain_folders", labels=True, index_domains=True, adapt=True, **options)
+    with pytest.raises(ValueError, match="index_domains must be True or False; received: 1"):
+        domain_folders(str(tmp_path), ["sketch", "photo"], index_domains=1)
 
 
 def test_target_of_another_shape_is_refused(tmp_path):
@@ -190,7 +245,24 @@ def test_refusals(change, message):
         Domains(**{**parts, **change}, info=info)
 
 
+def test_a_training_domain_of_one_class_is_refused():
+    """Although both together have two."""
+    train = Split(np.zeros((4, 2, 2, 1), "uint8"), np.array([0, 0, 0, 1], "int32"))
+    train = Split(train.x, train.y, np.array([0, 0, 1, 1], "int32"))
+    info = DataInfo("mine", (2, 2, 1), num_levels=256, num_classes=2, num_domains=2)
+    with pytest.raises(
+        ValueError, match=r"training domain 0 must hold at least two .* \[0\] alone"
+    ):
+        Domains(train, part([1]), {"far": part([0, 1])}, info)
+
+
 def test_refusals_of_sources():
+    with pytest.raises(ValueError, match=r"agreement must be in \[0, 1\]; received: \(0.9, 1.2\)"):
+        coloured_images("digits", agreement=(0.9, 1.2))
+    with pytest.raises(ValueError, match=r"test_agreement must be in \[0, 1\]; received: -1"):
+        coloured_images("digits", test_agreement=-1)
+    with pytest.raises(ValueError, match="agreement must be several where index_domains is True"):
+        coloured_images("digits", index_domains=True)
     with pytest.raises(ValueError, match=r"classes must be labels 0\.\.9; received: 11"):
         shifted_images("digits", classes=(0, 11))
     with pytest.raises(ValueError, match="validation must be non-empty"):

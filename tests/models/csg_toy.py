@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tfgen.models import CSG
-from tfgen.models.causal.csg import MINIMUM_SCALE
+from tfgen.models.causal.mechanisms import MINIMUM_SCALE
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()

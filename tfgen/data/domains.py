@@ -1,8 +1,8 @@
-"""Labelled domains that differ in what goes with the label: one to train on, others to predict.
+"""Labelled domains that differ in what goes with the label: some to train on, others to predict.
 
-Train and validation sets are of the training domain, test sets of others. Nothing that is learned
-or chosen may see labels of a test domain; unlabelled images of one may be trained on, as
-`AdaptationSplit`.
+Train and validation sets are of the training domain, or of several, pooled; test sets are of
+others. Nothing that is learned or chosen may see labels of a test domain; unlabelled images of one
+may be trained on, as `AdaptationSplit`.
 
 [1] Liu, Sun, Wang, Tang, Li, Qin, Chen, Liu. Learning causal semantic representation for
     out-of-distribution prediction. NeurIPS 2021. arXiv:2011.01681
@@ -67,7 +67,10 @@ class AdaptationSplit(Split):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Domains:
-    """One training domain, split into train and validation, and test domains by name.
+    """Training domains, split into train and validation, and test domains by name.
+
+    Where the training examples say which domain they are of (`Split.domain`), `info.num_domains` is
+    the number of these; test examples never do.
 
     Raises:
         ValueError: no validation examples, a domain of one class only, labels outside
@@ -105,6 +108,14 @@ class Domains:
                 raise ValueError(
                     f"{where} must hold at least two classes; received: {classes.tolist()} alone."
                 )
+        for index in range(self.info.num_domains or 0):
+            assert self.train.y is not None
+            classes = np.unique(self.train.y[self.train.domain == index])
+            if len(classes) < 2:
+                raise ValueError(
+                    f"training domain {index} must hold at least two classes; received: "
+                    f"{classes.tolist()} alone."
+                )
 
     def splits(self, test: str, adapt: bool = False) -> DataSplits:
         """One test domain's view: its test set, and with `adapt` its images to train on.
@@ -114,7 +125,9 @@ class Domains:
         check_one_of("test", test, tuple(self.tests))
         train = self.train
         if adapt:
-            train = AdaptationSplit(train.x, train.y, self.tests[test].x)
+            is_pooled = self.info.num_domains is None
+            check_argument(is_pooled, "adapt", "False where domains are told apart", adapt)
+            train = AdaptationSplit(train.x, train.y, target=self.tests[test].x)
         described = f"Test domain {test!r}" + (", its images also to adapt to." if adapt else ".")
         info = dataclasses.replace(self.info, preprocessing=(*self.info.preprocessing, described))
         return DataSplits(train, self.validation, self.tests[test], info)
@@ -203,7 +216,9 @@ def shifted_images(
 def coloured_images(
     source: str,
     classes: Sequence[int | Sequence[int]] = ((0, 1, 2, 3, 4), (5, 6, 7, 8, 9)),
-    agreement: float = 0.95,
+    agreement: float | Sequence[float] = 0.95,
+    test_agreement: float | None = None,
+    index_domains: bool = False,
     num_copies: int = 1,
     validation_fraction: float = 0.2,
     split_seed: int = 0,
@@ -213,17 +228,26 @@ def coloured_images(
 
     An image of class k is in colour channel k with the probability `agreement`, else in one of the
     others' channels. Test domains, from the source's test set: "in_domain"; "independent", every
-    colour as likely; "reversed", with the probability 1 - `agreement`.
+    colour as likely; "reversed", with the probability `test_agreement`.
 
     Args:
-        agreement: in the training domain, in [0, 1].
+        agreement: in the training domain, in [0, 1]; a sequence is several training domains, and
+            an image (a copy) is of any of them with the same probability.
+        test_agreement: of "reversed"; None is 1 less the mean of `agreement`.
+        index_domains: whether training examples say which domain they are of.
         source, classes, num_copies, validation_fraction, split_seed, data_dir: as for
             `shifted_images`; two or three classes.
 
     Raises:
         ValueError: see `Domains`; images that are not grey.
     """
-    check_argument(0 <= agreement <= 1, "agreement", "in [0, 1]", agreement)
+    agreements = np.atleast_1d(np.asarray(agreement, float))
+    inside = len(agreements) > 0 and bool(np.all((agreements >= 0) & (agreements <= 1)))
+    check_argument(inside, "agreement", "in [0, 1]", agreement)
+    if test_agreement is None:
+        test_agreement = 1.0 - float(agreements.mean())
+    check_argument(0 <= test_agreement <= 1, "test_agreement", "in [0, 1]", test_agreement)
+    num_domains = _num_domains(index_domains, "agreement", agreements.tolist())
     check_argument(len(classes) in (2, 3), "classes", "two or three", classes)
     check_integer("num_copies", num_copies, minimum=1)
     train, validation, test, levels, described = _source(
@@ -232,34 +256,48 @@ def coloured_images(
     check_argument(train.x.shape[-1] == 1, "source", "a set of grey images", source)
     random = np.random.RandomState(split_seed)
 
-    def coloured(part: Split, agreement: float) -> Split:
+    def coloured(part: Split, agreements: np.ndarray, indexed: bool = False) -> Split:
         assert part.y is not None
+        domain = np.zeros(len(part), np.int32)
+        if len(agreements) > 1:
+            domain = random.randint(0, len(agreements), len(part)).astype(np.int32)
         others = random.randint(1, len(classes), len(part))
-        agrees = random.random_sample(len(part)) < agreement
+        agrees = random.random_sample(len(part)) < agreements[domain]
         channel = np.where(agrees, part.y, (part.y + others) % len(classes))
-        return Split(part.x * np.eye(3, dtype=part.x.dtype)[channel][:, None, None], part.y)
+        x = part.x * np.eye(3, dtype=part.x.dtype)[channel][:, None, None]
+        return Split(x, part.y, domain if indexed else None)
 
     info = DataInfo(
         name="coloured_images",
         event_shape=(*train.x.shape[1:3], 3),
         num_levels=levels,
         num_classes=len(classes),
+        num_domains=num_domains,
         preprocessing=(
             *described,
-            f"Training domain: the colour is the class's with the probability {agreement:g}, "
-            f"{num_copies} copies.",
+            f"Training: the colour is the class's with the probability "
+            f"{' or '.join(f'{value:g}' for value in agreements)}, {num_copies} copies.",
         ),
     )
     return Domains(
-        train=coloured(_repeat(train, num_copies), agreement),
-        validation=coloured(_repeat(validation, num_copies), agreement),
+        train=coloured(_repeat(train, num_copies), agreements, index_domains),
+        validation=coloured(_repeat(validation, num_copies), agreements, index_domains),
         tests={
-            "in_domain": coloured(test, agreement),
-            "independent": coloured(test, 1 / len(classes)),
-            "reversed": coloured(test, 1 - agreement),
+            "in_domain": coloured(test, agreements),
+            "independent": coloured(test, np.array([1 / len(classes)])),
+            "reversed": coloured(test, np.array([test_agreement])),
         },
         info=info,
     )
+
+
+def _num_domains(index_domains: bool, name: str, domains: Sequence[Any]) -> int | None:
+    """How many training domains examples are to be told apart by; None for pooled ones."""
+    check_argument(isinstance(index_domains, bool), "index_domains", "True or False", index_domains)
+    if not index_domains:
+        return None
+    check_argument(len(domains) > 1, name, "several where index_domains is True", domains)
+    return len(domains)
 
 
 def _source(
@@ -347,6 +385,7 @@ def domain_folders(
     resize: int | None = None,
     center_crop: int | None = None,
     channels: int | None = None,
+    index_domains: bool = False,
     validation_fraction: float = 0.2,
     split_seed: int = 0,
 ) -> Domains:
@@ -359,6 +398,7 @@ def domain_folders(
         resize: resample the largest central square to this side.
         center_crop: cut out the central square of this side, before `resize`.
         channels: 1 converts to grey, 3 to RGB; None takes the files as they are.
+        index_domains: whether training examples say which of `train_domains` they are of.
         validation_fraction: share of the training domain.
         split_seed: seed of the split.
 
@@ -375,6 +415,7 @@ def domain_folders(
     check_argument(chosen, "train_domains", "at least one name", train_domains)
     for name in chosen:
         check_one_of("train_domains", name, names)
+    num_domains = _num_domains(index_domains, "train_domains", chosen)
     classes: list[str] | None = None
     domains = {}
     for name in names:
@@ -394,7 +435,7 @@ def domain_folders(
         ]
         y = np.array([found.index(label) for label in labels], np.int32)
         domains[name] = Split(stack_images(images, sources), y)
-    pool = _pooled([domains[name] for name in chosen])
+    pool = _pooled([domains[name] for name in chosen], index_domains)
     num_validation, _ = split_sizes(len(pool), validation_fraction, 0.0, f"folder {str(folder)!r}")
     train, validation, _ = random_split(pool, num_validation, 0, split_seed)
     info = DataInfo(
@@ -402,6 +443,7 @@ def domain_folders(
         event_shape=train.x.shape[1:],
         num_levels=MAX_NUM_LEVELS,
         num_classes=len(classes or ()),
+        num_domains=num_domains,
         preprocessing=(
             f"Domains below {str(folder)!r}; classes {', '.join(classes or ())}.",
             *describe_transforms(resize, center_crop, channels),
@@ -413,12 +455,14 @@ def domain_folders(
     return Domains(train, validation, tests, info)
 
 
-def _pooled(parts: Sequence[Split]) -> Split:
+def _pooled(parts: Sequence[Split], indexed: bool) -> Split:
     shapes = {part.x.shape[1:] for part in parts}
     check_argument(len(shapes) == 1, "train_domains", "of one image shape", sorted(shapes))
+    domain = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
     return Split(
         np.concatenate([part.x for part in parts]),
         np.concatenate([part.y for part in parts if part.y is not None]),
+        domain if indexed else None,
     )
 
 

@@ -26,6 +26,7 @@ class DataInfo:
         train_num_levels: levels of `train.x`. It differs from `num_levels` only for
             `binarize="dynamic"`, where the training step draws binary pixels from grey levels.
         sample_rate_hz: of audio; None for other data.
+        num_domains: training domains, where examples say which they are of; else None.
         binarization: how grey images became binary, "fixed" or "dynamic"; None where they did not.
             Likelihoods under one and the other do not compare.
     """
@@ -39,6 +40,7 @@ class DataInfo:
     train_num_levels: int | None = None
     sample_rate_hz: int | None = None
     binarization: str | None = None
+    num_domains: int | None = None
 
     def __post_init__(self) -> None:
         if self.train_num_levels is None:
@@ -57,22 +59,35 @@ class DataInfo:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Examples `x` `[N, *event_shape]`, uint8 or float32, and labels `y` int32 `[N]` or None."""
+    """Examples `x` `[N, *event_shape]`, uint8 or float32, and labels `y` int32 `[N]` or None.
+
+    Where it matters which of several domains an example is of, `domain`, int32 `[N]`, says so, and
+    a model is given both, see `targets`.
+    """
 
     x: np.ndarray
     y: np.ndarray | None = None
+    domain: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, positions: np.ndarray | slice) -> "Split":
         """The examples at `positions`, an integer array or a slice."""
-        return Split(self.x[positions], None if self.y is None else self.y[positions])
+        y, domain = (None if a is None else a[positions] for a in (self.y, self.domain))
+        return Split(self.x[positions], y, domain)
+
+    @property
+    def targets(self) -> np.ndarray | None:
+        """What batches hold as y: labels `[N]`, with domains (label, domain) `[N, 2]`, or None."""
+        if self.y is None or self.domain is None:
+            return self.y
+        return np.stack([self.y, self.domain], axis=-1)
 
     def training_batches(
         self, batch_size: int, seed: int, start_step: int = 0, num_steps: int | None = None
     ) -> tf.data.Dataset:
-        """Shuffled full batches of x `[B, ...]`, or of (x, y), for steps from `start_step` on.
+        """Shuffled full batches of x `[B, ...]`, or of (x, targets), from step `start_step` on.
 
         Every epoch is a permutation of the examples that depends on (seed, epoch) alone, and
         batches run on over the end of an epoch. Step k holds the positions k B .. (k+1) B - 1 of
@@ -121,7 +136,7 @@ class Split:
         # On the host whatever devices there are: tf.data runs there.
         with tf.device("CPU:0"):
             x = tf.constant(self.x)
-            y = None if self.y is None else tf.constant(self.y)
+            y = None if self.targets is None else tf.constant(self.targets)
         if y is None:
             return lambda positions: tf.gather(x, positions)
         return lambda positions: (tf.gather(x, positions), tf.gather(y, positions))

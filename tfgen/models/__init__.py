@@ -9,6 +9,7 @@ from tfgen.models.autoregressive.pixelrnn import PixelRNN
 from tfgen.models.autoregressive.wavenet import WaveNet
 from tfgen.models.causal.classifier import Classifier
 from tfgen.models.causal.csg import CSG
+from tfgen.models.causal.lacim import LaCIM
 from tfgen.models.flow.base import Flow
 from tfgen.models.flow.glow import Glow
 from tfgen.models.flow.maf import MAF
@@ -31,6 +32,7 @@ __all__ = [
     "GatedPixelCNN",
     "GenerativeModel",
     "Glow",
+    "LaCIM",
     "LatentVariableModel",
     "PixelCNN",
     "PixelCNNPP",

@@ -20,7 +20,7 @@ def causal_bound(terms: Any, one_hot: tf.Tensor, log_weights: Any = None) -> Bou
     """The terms of L(x, y) from K nodes (s_k, v_k) of q(s, v | x), see `CausalELBO`.
 
     Args:
-        terms: `tfgen.models.causal.csg.CausalTerms`.
+        terms: `tfgen.models.causal.mechanisms.CausalTerms`.
         one_hot: labels, `[B, C]`.
         log_weights: of the nodes, `[K, 1]`; by default -log K, those of draws from q.
     """
@@ -71,6 +71,9 @@ class CausalELBO(Objective):
     weights are 1e-4 and the supervision is that of the test predictor: there their losses for CSG
     and CSG-ind are identical. In the paper log pi is the supervision.
 
+    Of a `LaCIM`, y is (label, domain), p and q are the domain's, and p_t = p: the bound is the one
+    of its own paper, averaged over the examples of all domains.
+
     Args:
         num_samples: K.
         mean_path: the mean of q in place of draws; parity with the authors' code only, see
@@ -118,9 +121,12 @@ class CausalELBO(Objective):
 
     def __call__(self, model: Any, x: Any, y: Any = None) -> dict[str, tf.Tensor]:
         check_argument(y is not None, "y", "given: the objective needs labels", None)
-        terms = model.causal_terms(x, self.num_samples, mean_path=self.mean_path)
+        condition = model.condition(y, tf.shape(x)[0])
+        terms = model.causal_terms(
+            x, self.num_samples, mean_path=self.mean_path, condition=condition
+        )
         one_hot = model.one_hot(y)
-        labelled, unlabelled = shares(y, one_hot.dtype)
+        labelled, unlabelled = shares(one_hot)
         bound = causal_bound(terms, one_hot)
         if self.supervision == "pi":
             log_predictions = tf.nn.log_softmax(bound.log_pi_of_labels)
@@ -147,11 +153,11 @@ class CausalELBO(Objective):
         }
 
 
-def shares(y: Any, dtype: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Factors `[B]` of labelled and of unlabelled (y < 0) examples: a batch mean with such a factor
-    is the mean over the examples of the kind, or zero without any."""
-    labelled = tf.cast(tf.convert_to_tensor(y) >= 0, dtype)
-    num = tf.cast(tf.size(labelled), dtype)
+def shares(one_hot: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Factors `[B]` of labelled and of unlabelled (all zeros) examples: a batch mean with such a
+    factor is the mean over the examples of the kind, or zero without any."""
+    labelled = tf.reduce_sum(one_hot, axis=-1)
+    num = tf.cast(tf.size(labelled), labelled.dtype)
 
     def share(mask: tf.Tensor) -> tf.Tensor:
         return mask * num / tf.maximum(tf.reduce_sum(mask), 1.0)

@@ -31,7 +31,7 @@ class CrossEntropy(Objective):
         one_hot = model.one_hot(y)
         features = model.features(x)
         log_probs = model.label_log_probs(features)
-        labelled, unlabelled = shares(y, log_probs.dtype)
+        labelled, unlabelled = shares(one_hot)
         log_prob = tf.reduce_sum(one_hot * log_probs, axis=-1)
         hits = tf.argmax(log_probs, axis=-1) == tf.argmax(one_hot, axis=-1)
         num = tf.cast(tf.size(labelled), log_probs.dtype)

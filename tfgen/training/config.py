@@ -73,6 +73,8 @@ def resolve_model(config: Mapping[str, Any], data: Any) -> dict[str, Any]:
     spec.setdefault("num_levels", data.info.num_levels)
     if config["data"].get("labels"):
         spec.setdefault("num_classes", data.info.num_classes)
+    if data.info.num_domains is not None:
+        spec.setdefault("num_domains", data.info.num_domains)
     return spec
 
 

@@ -161,7 +161,8 @@ def accuracy(predict: Any, split: Split, batch_size: int) -> float:
     """Share of examples whose label has the highest of `predict`'s probabilities.
 
     Args:
-        predict: of a batch, `[B, C]`; compiled by the caller.
+        predict: of a batch, and of its domains where the split has them, `[B, C]`; compiled by the
+            caller.
         split: with labels.
         batch_size: examples at a time; the last batch is filled up and the filling dropped.
     """
@@ -170,7 +171,8 @@ def accuracy(predict: Any, split: Split, batch_size: int) -> float:
     for start in range(0, len(split), batch_size):
         rows = np.arange(start, start + batch_size) % len(split)
         kept = min(batch_size, len(split) - start)
-        predicted = np.argmax(predict(tf.convert_to_tensor(split.x[rows])), axis=-1)
+        inputs = [split.x[rows], *([] if split.domain is None else [split.domain[rows]])]
+        predicted = np.argmax(predict(*map(tf.convert_to_tensor, inputs)), axis=-1)
         hits += int((predicted == split.y[rows])[:kept].sum())
     return hits / len(split)
 
