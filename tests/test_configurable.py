@@ -92,3 +92,15 @@ def test_constructor_arguments_follow_keyword_arguments_to_the_base():
 def test_build_refuses(spec, message):
     with pytest.raises(ValueError, match=message):
         build(tfgen.models, spec)
+
+
+def all_subclasses(cls):
+    found = set(cls.__subclasses__())
+    return found.union(*(all_subclasses(subclass) for subclass in found))
+
+
+def test_every_class_has_a_registered_name_of_its_own():
+    for cls in all_subclasses(Configurable):
+        if cls.__module__.startswith("tfgen."):
+            name = keras.saving.get_registered_name(cls)
+            assert keras.saving.get_registered_object(name) is cls, name

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from tfgen.checks import check_argument
+
 
 @contextlib.contextmanager
 def _dtype_policy_scope(dtype: Any) -> Iterator[None]:
@@ -50,20 +52,27 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
 class Configurable:
     """Mixin: `get_config` is what the constructor received, for layers, models and plain objects.
 
-    Every subclass is registered with Keras under its top-level package's name, so subclasses write
-    neither `get_config` nor a decorator. Put it first among the bases:
-    `class Squeeze(Configurable, keras.Layer)`. A constructor may not take `*args`.
+    Every subclass is registered with Keras under its top-level package's name and its own, so
+    subclasses write neither `get_config` nor a decorator. Put it first among the bases:
+    `class Squeeze(Configurable, keras.Layer)`. A constructor may not take `*args`. A second class
+    of one name in a package takes another one in files: `class Block(Configurable,
+    registered_name="PixelBlock")`.
 
     A part that a layer or model makes in its own constructor gets the owner's `dtype` policy.
     (Plain Keras gives it the global policy, so that `Model(dtype="mixed_bfloat16")` computes in
     float32 below its first level.)
+
+    Attributes:
+        passes_masks: whether a layer hands on Keras's mask of time steps; all others refuse one.
     """
 
+    passes_masks = False
     _arguments: dict[str, Any]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, registered_name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        keras.saving.register_keras_serializable(package=cls.__module__.partition(".")[0])(cls)
+        package = cls.__module__.partition(".")[0]
+        keras.saving.register_keras_serializable(package, registered_name)(cls)
         if "__init__" in cls.__dict__:
             cls.__init__ = _recording(cls.__init__)  # type: ignore[method-assign]
 
@@ -72,6 +81,17 @@ class Configurable:
 
     def _constructed(self) -> None:
         """Called once, after the outermost constructor has returned."""
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """Keras's hook, called where an input carries a mask of time steps.
+
+        Raises:
+            ValueError: unless `passes_masks`. (Plain Keras warns, and counts masked steps as data.)
+        """
+        refused = [mask for mask in keras.tree.flatten(previous_mask) if mask is not None]
+        allowed = f"None: {type(self).__name__} treats all of its input as data"
+        check_argument(self.passes_masks or not refused, "mask", allowed, refused)
+        return previous_mask
 
     def get_config(self) -> dict[str, Any]:
         config = {

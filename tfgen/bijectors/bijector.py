@@ -1,12 +1,15 @@
 """The contract of an invertible layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfgen.build import build
+from tfgen.checks import check_argument
 from tfgen.configurable import Configurable
 
 tfb = tfp.bijectors
@@ -161,12 +164,25 @@ class Fixed(Bijector):
 
     TFP remembers results by the identity of the tensor; a new tensor on every call keeps a gradient
     tape from receiving a remembered result that it has not recorded.
+
+    Args:
+        bijector: the map, or its specification, `{"type": ..., parameter: number, ...}` with a type
+            of `tfp.bijectors` or, dotted, of any module. A saved file holds the specification.
+        event_ndims: rank of one example.
+
+    Raises:
+        ValueError: from `get_config`, for a bijector made of other bijectors; a tfgen `Chain` of
+            `Fixed` can be saved.
     """
 
-    def __init__(self, bijector: tfb.Bijector, event_ndims: int, **kwargs: Any):
+    def __init__(self, bijector: Any, event_ndims: int, **kwargs: Any):
         super().__init__(**kwargs)
-        self.bijector = bijector
+        self.bijector = _from_specification(bijector)
         self.fixed_event_ndims = event_ndims
+
+    def get_config(self) -> dict[str, Any]:
+        self._arguments["bijector"] = _specification(self.bijector)
+        return super().get_config()
 
     def _forward(self, z: tf.Tensor, condition: Any) -> tuple[tf.Tensor, tf.Tensor]:
         z = tf.identity(z)
@@ -181,3 +197,23 @@ class Fixed(Bijector):
     def _per_example(self, log_det: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         # TFP returns a scalar where the log-determinant does not depend on the value.
         return tf.broadcast_to(tf.cast(log_det, self.float_dtype), tf.shape(x)[:1])
+
+
+def _from_specification(bijector: Any) -> tfb.Bijector:
+    if isinstance(bijector, Mapping) and hasattr(tfb, bijector.get("type", "")):
+        bijector = {**bijector, "type": f"{tfb.__name__}.{bijector['type']}"}
+    return build(tfb, bijector)
+
+
+def _specification(bijector: tfb.Bijector) -> dict[str, Any]:
+    """Of a bijector whose parameters are numbers: what `_from_specification` makes it from."""
+    cls = type(bijector)
+    is_public = getattr(tfb, cls.__name__, None) is cls
+    spec = {"type": cls.__name__ if is_public else f"{cls.__module__}.{cls.__name__}"}
+    for name, value in bijector.parameters.items():
+        is_made_of_others = any(isinstance(v, tfb.Bijector) for v in tf.nest.flatten(value))
+        allowed = "one whose parameters are numbers, to be saved"
+        check_argument(not is_made_of_others, "bijector", allowed, bijector.name)
+        is_plain = value is None or isinstance(value, bool | int | float | str)
+        spec[name] = value if is_plain else np.asarray(value).tolist()
+    return spec

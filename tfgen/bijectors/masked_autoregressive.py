@@ -52,6 +52,8 @@ class MaskedAutoregressive(Bijector):
         received = self.network.num_values
         check_argument(received == size, "network", f"of {size} values", received)
         self.transformer.build((None, 1))
+        if not self.network.built:  # what comes first may be the loop, which reads its kernels
+            self.network.build((None, size))
 
     def inverse_and_log_slopes(
         self, x: tf.Tensor, condition: Any = None

@@ -20,7 +20,7 @@ class Transformer(Configurable, keras.Layer):
 
     For values `[..., C]` the parameters are `[..., num_parameters * C]`, blocks of C. `forward` and
     `inverse` return the value and the elementwise log-derivative of the map applied, both
-    `[..., C]`.
+    `[..., C]`. Calling the layer is `inverse`, as for a `Bijector`.
 
     Attributes:
         num_parameters: of one value.
@@ -34,6 +34,12 @@ class Transformer(Configurable, keras.Layer):
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.autocast = False
+
+    def build(self, x_shape: Any, parameters_shape: Any = None) -> None:
+        """Creates the variables that do not come from the network, if there are any."""
+
+    def call(self, x: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.inverse(x, parameters)
 
     def forward(self, z: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         raise NotImplementedError
@@ -73,11 +79,11 @@ class AffineTransformer(Transformer):
         super().__init__(**kwargs)
         self.bound = bound
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, x_shape: Any, parameters_shape: Any = None) -> None:
         dtype = "float64" if self.variable_dtype == "float64" else "float32"
         self.largest_log_scale = self.add_weight(
             name="largest_log_scale",
-            shape=(input_shape[-1],),
+            shape=(x_shape[-1],),
             initializer=keras.initializers.Constant(self.bound),
             dtype=dtype,
             autocast=False,

@@ -42,6 +42,8 @@ class CausalConv1D(Configurable, keras.Layer):
     [2] Paine et al. Fast Wavenet Generation Algorithm. 2016. arXiv:1611.09482.
     """
 
+    passes_masks = True
+
     def __init__(
         self,
         filters: int,

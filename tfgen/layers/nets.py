@@ -25,14 +25,24 @@ def _check_sizes(name: str, sizes: Sequence[int]) -> list[int]:
     return list(sizes)
 
 
-class MLP(Configurable, keras.Layer):
-    """Dense layers with an activation and dropout after each; `[N, F] -> [N, units[-1]]`.
+class Network(Configurable, keras.Layer):
+    """A layer made of layers, which a symbolic call builds."""
+
+    def build(self, input_shape: Any) -> None:
+        x = keras.KerasTensor(input_shape, self.compute_dtype)
+        keras.Layer.compute_output_spec(self, x)
+
+
+class MLP(Network):
+    """Dense layers with an activation and dropout after each; `[..., F] -> [..., units[-1]]`.
 
     Args:
         units: of each layer.
         activation: a Keras activation.
         dropout: fraction of units dropped while training.
     """
+
+    passes_masks = True
 
     def __init__(
         self,
@@ -59,11 +69,13 @@ class MLP(Configurable, keras.Layer):
 class MLPEncoder(MLP):
     """An `MLP` of the flattened data: `[N, *event_shape] -> [N, units[-1]]`."""
 
+    passes_masks = False
+
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         return super().call(tf.reshape(x, [-1, math.prod(x.shape[1:])]), training=training)
 
 
-class MLPDecoder(Configurable, keras.Layer):
+class MLPDecoder(Network):
     """An `MLP` and a linear layer: `[N, ...] -> [N, *output_shape]`.
 
     Args:
@@ -89,7 +101,7 @@ class MLPDecoder(Configurable, keras.Layer):
         return tf.reshape(self.linear(self.mlp(z, training=training)), [-1, *self.shape])
 
 
-class ResidualBlock(Configurable, keras.Layer):
+class ResidualBlock(Network, registered_name="ConvResidualBlock"):
     """x + conv(act(dropout(conv(act(x))))), 3x3 convolutions, channels kept.
 
     The second convolution starts at zero, so that a deep stack starts as the identity and needs no
@@ -112,7 +124,7 @@ class ResidualBlock(Configurable, keras.Layer):
         return x + self.second(h)
 
 
-class ConvEncoder(Configurable, keras.Layer):
+class ConvEncoder(Network):
     """A residual convolutional network that halves the image at each scale.
 
     `[N, H, W, C] -> [N, h, w, filters[-1]]` with h = H / 2^len(filters), rounded up at each scale.
@@ -147,7 +159,7 @@ class ConvEncoder(Configurable, keras.Layer):
         return self.activation(x)
 
 
-class ConvDecoder(Configurable, keras.Layer):
+class ConvDecoder(Network):
     """The mirror image of `ConvEncoder`: `[N, J]` or `[N, h, w, J]` -> `[N, H, W, P]`.
 
     Args:
@@ -204,6 +216,7 @@ class ConvDecoder(Configurable, keras.Layer):
             if len(input_shape) == 2
             else keras.layers.Conv2D(self.num_filters, 3, padding="same")
         )
+        super().build(input_shape)
 
     def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         x = self.start(self.mlp(z, training=training))

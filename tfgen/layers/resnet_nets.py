@@ -11,12 +11,11 @@ import keras
 import tensorflow as tf
 
 from tfgen.checks import check_argument, check_integer
-from tfgen.configurable import Configurable
 from tfgen.layers.functions import Dropout
-from tfgen.layers.nets import MLP, SMALL, ResidualBlock
+from tfgen.layers.nets import MLP, SMALL, Network, ResidualBlock
 
 
-class ShrinkingBlock(Configurable, keras.Layer):
+class ShrinkingBlock(Network):
     """A residual block to half the resolution: `[N, H, W, C] -> [N, H / 2, W / 2, filters]`.
 
         V mean(x) + conv(act(dropout(conv(act(x)))))
@@ -41,7 +40,7 @@ class ShrinkingBlock(Configurable, keras.Layer):
         return self.project(self.mean(x)) + self.second(self.dropout(h, training=training))
 
 
-class GrowingBlock(Configurable, keras.Layer):
+class GrowingBlock(Network):
     """A residual block to a grid of twice the resolution: `[N, h, w, C] -> [N, *grid, filters]`.
 
         V x + conv(act(dropout(conv(act(x)))))
@@ -76,7 +75,7 @@ class GrowingBlock(Configurable, keras.Layer):
         return x[:, : self.grid[0], : self.grid[1]]
 
 
-class ResNetEncoder(Configurable, keras.Layer):
+class ResNetEncoder(Network):
     """A residual network that halves the image at each scale, then dense layers.
 
     `[N, H, W, C] -> [N, units[-1]]`; without units `[N, h, w, filters[-1]]`, h = H / 2^len(filters)
@@ -119,7 +118,7 @@ class ResNetEncoder(Configurable, keras.Layer):
         return self.mlp(x, training=training)
 
 
-class ResNetDecoder(Configurable, keras.Layer):
+class ResNetDecoder(Network):
     """The mirror image of `ResNetEncoder`: `[N, J]` or `[N, h, w, J]` -> `[N, *output_shape]`.
 
     Args:
@@ -169,6 +168,7 @@ class ResNetDecoder(Configurable, keras.Layer):
             if len(input_shape) == 2
             else keras.layers.Conv2D(self.num_filters, 3, padding="same")
         )
+        super().build(input_shape)
 
     def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         x = self.start(self.mlp(z, training=training))

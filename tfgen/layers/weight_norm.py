@@ -107,6 +107,8 @@ class WeightNorm(ComputedKernel, Configurable, keras.Layer):
 class WeightNormDense(WeightNorm):
     """`[..., inputs]` -> `[..., units]`; see `WeightNorm`."""
 
+    passes_masks = True
+
     def _kernel_shape(self, num_inputs: int) -> tuple[int, ...]:
         return (num_inputs, self.units)
 

@@ -21,7 +21,7 @@ FIRST_KERNEL_SIZE = 7
 BLOCK_KERNEL_SIZE = 3
 
 
-class ResidualBlock(Block):
+class ResidualBlock(Block, registered_name="PixelCNNResidualBlock"):
     """x + conv1x1(relu(conv3x3(relu(conv1x1(relu(x)))))), all mask B, widths 2h, h, h, 2h [1].
 
     `shift`, h features made from a condition, is added to the 3x3 convolution's output. Another
