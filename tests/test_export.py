@@ -16,13 +16,15 @@ import tensorflow as tf
 import tfgen
 from tests.conformance import randomize
 from tests.export_checks import (
+    check_answers,
     check_export,
     check_served,
     check_types,
     serve,
     signature_definitions,
 )
-from tfgen.models import VAE, PixelCNN, RealNVP
+from tfgen.models import CSG, VAE, Classifier, PixelCNN, RealNVP, ResNetIAFVAE
+from tfgen.models.generative_model import EVALUATION_SEED
 from tfgen.serving import comparison, warmup
 from tfgen.serving.model_card import card_of_run
 
@@ -66,16 +68,87 @@ class TestEveryFamily:
         assert set(model.signatures()) == {"log_prob", "sample", "encode", "decode", "reconstruct"}
         check_export(_randomized(model), images(3, (4, 4, 1), 2), tmp_path, y)
 
+    def test_hierarchy_of_latents(self, tmp_path):
+        sizes = {"depths": (1, 1), "filters": 4, "latent_channels": 2, "flow_depth": 1}
+        model = ResNetIAFVAE((3, 5, 1), num_levels=4, num_classes=3, **sizes)
+        assert set(model.signatures()) == {"log_prob", "sample", "encode", "decode", "reconstruct"}
+        y = np.array([2, 0, 1], "int32")
+        check_export(_randomized(model), images(3, (3, 5, 1), 4), tmp_path, y)
+
+    def test_autoregressive_likelihood(self, tmp_path):
+        network = {"type": "PixelCNN", "filters": 4, "num_blocks": 0, "top_filters": 4}
+        likelihood = {"type": "AutoregressiveLikelihood", "network": network}
+        model = VAE(
+            (2, 3, 1),
+            num_levels=4,
+            latent_shape=(2,),
+            likelihood={**likelihood, "features_shape": (2, 3, 2)},
+            encoder={"type": "MLPEncoder", "units": [8]},
+            decoder={"type": "MLPDecoder", "units": [8]},
+        )
+        assert set(model.signatures()) == {"log_prob", "sample", "sample_xla", "encode"}
+        check_export(_randomized(model), images(3, (2, 3, 1), 4), tmp_path)
+
+    def test_causal(self, tmp_path):
+        model = CSG(
+            (4, 4, 1),
+            num_classes=3,
+            num_levels=5,
+            semantic_size=2,
+            variation_size=3,
+            context_size=4,
+            test_prior="independent",
+            encoder={"type": "MLPEncoder", "units": [8]},
+        )
+        folder = tfgen.export(_randomized(model), tmp_path / "served")
+        x, y, seed = images(3, (4, 4, 1), 5), np.array([2, 0, 1], "int32"), EVALUATION_SEED
+        expected = []
+        for n in (1, 3):
+            on_x, z = {"x": x[:n]}, model.encode(x[:n])
+            prediction = {"probabilities": model.predict(x[:n])}
+            before = {"probabilities": model.predict_training(x[:n], seed=seed)}
+            drawn = dict(zip("xy", model.sample_labelled(n, [0, 5]), strict=True))
+            joint = {"log_prob": model.log_prob(x[:n], y[:n], seed=seed)}
+            inputs = {"num_samples": np.int32(n), "seed": np.array([0, 5], "int32")}
+            expected += [
+                ("serving_default", on_x, prediction),
+                ("predict", on_x, prediction),
+                ("predict_training", on_x, before),
+                ("log_prob", on_x, {"log_prob": model.log_prob(x[:n], seed=seed)}),
+                ("joint_log_prob", {**on_x, "y": y[:n]}, joint),
+                ("sample", inputs, drawn),
+                ("encode", on_x, {"z": z}),
+                ("decode", {"z": z.numpy()}, {"x": model.decode(z)}),
+            ]
+        answers = check_answers(folder, model, expected, tmp_path)
+        assert answers[5]["y"].dtype == np.int32
+
+    def test_classifier(self, tmp_path):
+        model = Classifier((4,), num_classes=3, feature_units=[4])
+        folder = tfgen.export(_randomized(model), tmp_path / "served")
+        x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+        y = np.array([2, 0, 1], "int32")
+        prediction = {"probabilities": model.predict(x)}
+        expected = [
+            ("serving_default", {"x": x}, prediction),
+            ("predict", {"x": x}, prediction),
+            ("log_prob", {"x": x, "y": y}, {"log_prob": model.log_prob(x, y)}),
+            ("log_prob", {"x": x[:1], "y": y[:1]}, {"log_prob": model.log_prob(x[:1], y[:1])}),
+        ]
+        check_answers(folder, model, expected, tmp_path)
+
     @pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
     def test_float32_at_the_boundary_under_any_policy(self, policy, tmp_path):
+        """Features to condition on, too."""
         networks = {"encoder": {"type": "MLPEncoder", "units": [8]}}
         networks["decoder"] = {"type": "MLPDecoder", "units": [8]}
-        model = VAE((6,), latent_shape=(2,), dtype=policy, **networks)
+        model = VAE((6,), latent_shape=(2,), num_features=2, dtype=policy, **networks)
         x = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
+        y = np.random.default_rng(1).normal(size=(3, 2)).astype("float32")
         warmed = ["log_prob", "encode"]  # as for a server that batches
         folder = tfgen.export(_randomized(model), tmp_path / "served", warmup_signatures=warmed)
         tolerance = 3e-2 if "16" in policy else 1e-5
-        check_served(folder, model, x, tmp_path, None, tolerance, warmed)
+        check_served(folder, model, x, tmp_path, y, tolerance, warmed)
 
 
 def test_weights_are_the_averages_and_nothing_of_the_optimizer(unchecked, tmp_path):
@@ -174,6 +247,11 @@ def fixed_batch(self, x):
     return tf.reduce_sum(self.log_prob(x))
 
 
+def forgotten_shape(self, x):
+    size = tf.shape(x)[0]
+    return tf.reshape(self.log_prob(x), [size, size // size])
+
+
 def frozen_at_tracing(self, x):
     return self.log_prob(x) + (0.0 if tf.executing_eagerly() else 0.1)
 
@@ -186,6 +264,7 @@ class TestRefusals:
             (demands_xla, "'log_prob' cannot be served: it demands XLA"),
             (draws_without_the_seed, "'log_prob' cannot be served: it changes a variable"),
             (fixed_batch, "'log_prob' must have a free batch dimension"),
+            (forgotten_shape, r"and no other; its shape is \(None, None\)"),
             (frozen_at_tracing, "'log_prob' of signature 'log_prob' differs from the live model's"),
         ],
     )

@@ -30,10 +30,11 @@ def export(
 ) -> pathlib.Path:
     """Writes the model as a SavedModel into a new version directory `path/1`, `path/2`, ...
 
-    One signature for each entry of `model.signatures()`; the first, `log_prob`, is also
-    `serving_default`. Outputs are dictionaries of float32 (under any dtype policy) or uint8 tensors
-    with a free batch dimension. The weights are the averaged ones where the optimizer keeps
-    averages; the optimizer's own state stays behind.
+    One signature for each entry of `model.signatures()`; the first, `log_prob` or, of a model that
+    predicts labels, `predict`, is also `serving_default`. Outputs are dictionaries of tensors with
+    a free batch dimension: float32 (under any dtype policy), levels uint8, labels int32. The
+    weights are the averaged ones where the optimizer keeps averages; the optimizer's own state
+    stays behind.
 
     Beside them, in `assets.extra`: `model_card.json` and `MODEL_CARD.md`, and, where the extra
     `serving` is installed, warm-up records for TensorFlow Serving, one for each standard signature

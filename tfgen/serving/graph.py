@@ -32,10 +32,10 @@ def check_graph(folder: Any, signatures: Iterable[str]) -> None:
     for signature in signatures:
         definition = meta_graph.signature_def[signature]
         for name, (_, shape) in _named_types(definition.outputs).items():
-            if not shape or shape[0] is not None:
+            if not shape or shape[0] is not None or None in shape[1:]:
                 raise RuntimeError(
-                    f"Output {name!r} of signature {signature!r} must have a free batch dimension; "
-                    f"its shape is {shape}."
+                    f"Output {name!r} of signature {signature!r} must have a free batch dimension, "
+                    f"and no other; its shape is {shape}."
                 )
         for op, attributes in _reached(meta_graph, definition):
             fault = None

@@ -76,5 +76,5 @@ def _example(
     shape = [batch_size if size is None else size for size in spec.shape]
     if spec.dtype.is_floating:
         return rng.standard_normal(shape).astype(dtype)
-    bound = {"y": model.num_classes, "mask": 2, "seed": 2**31 - 1}.get(spec.name, model.num_levels)
-    return rng.integers(0, bound, shape).astype(dtype)
+    bounds = {"x": model.num_levels, "y": model.num_classes, "mask": 2, "seed": 2**31 - 1}
+    return rng.integers(0, bounds.get(spec.name, 1), shape).astype(dtype)  # an index: 0
