@@ -4,6 +4,7 @@ Every combination is a `slow` test; the default run holds a covering design, in 
 parts that can be combined occurs. What cannot be is refused with a reason.
 """
 
+import copy
 import itertools
 
 import keras
@@ -35,6 +36,16 @@ PARTS = {
         "Bernoulli": {"event_shape": [2, 3, 1], "num_levels": 2},
         "Gaussian": {"event_shape": [4]},
         "DiscretizedLogisticMixture": {"event_shape": [2, 1, 2], "num_levels": 8},
+        "PixelCNN": {
+            "event_shape": [2, 2, 1],
+            "num_levels": 2,
+            "network": {"window": [3, 1], "filters": 2, "num_blocks": 1, "top_filters": 2},
+        },
+        "PixelCNNPP": {
+            "event_shape": [2, 2, 1],
+            "num_levels": 2,
+            "network": {"filters": 2, "num_blocks": 1, "num_scales": 1, "num_mixtures": 1},
+        },
     },
     "objective": {
         "ELBO": ELBO(beta=2.0, free_bits=0.01, warmup_steps=3, num_samples=2),
@@ -49,6 +60,8 @@ FACTORS = tuple(PARTS)
 # Pairs that are refused, with the sentence that says why.
 REFUSED = {
     ("LaplacePosterior", "DiscretizedLogisticMixture"): "which needs its second derivatives",
+    ("LaplacePosterior", "PixelCNN"): "which needs its second derivatives",
+    ("LaplacePosterior", "PixelCNNPP"): "which needs its second derivatives",
     ("IAFPosterior", "VampPrior"): "one with a density in parallel for a VampPrior",
     ("VampPrior", "labels"): "needs a y for each pseudo-input",
     ("FullCovariancePosterior", "MutualPosterior"): "whose divergences it compares",
@@ -79,20 +92,32 @@ EXPORTED = [
     ("IAFPosterior", "AutoregressiveFlowPrior", "Bernoulli", "ELBO", "labels"),
     ("LaplacePosterior", "GaussianMixturePrior", "Gaussian", "ELBO", "unconditional"),
     ("FullCovariancePosterior", "VampPrior", "DiscretizedLogisticMixture", "ELBO", "unconditional"),
+    ("DiagonalPosterior", "AutoregressiveFlowPrior", "PixelCNN", "ELBO", "unconditional"),
 ]
 
 
 def make(case):
     """A model and its objective."""
-    chosen = {factor: PARTS[factor].get(name) for factor, name in zip(FACTORS, case, strict=True)}
+    chosen = {
+        factor: copy.copy(PARTS[factor].get(name))
+        for factor, name in zip(FACTORS, case, strict=True)
+    }
     posterior, prior, likelihood, _, _ = case
+    observation = {"type": likelihood}
+    if network := chosen["likelihood"].pop("network", None):
+        height, width, _ = chosen["likelihood"]["event_shape"]
+        observation = {
+            "type": "AutoregressiveLikelihood",
+            "features_shape": [height, width, 2],
+            "network": {"type": likelihood, **network},
+        }
     arguments = {
         "latent_shape": [2],
         "encoder": {"type": "MLPEncoder", "units": [5]},
         "decoder": {"type": "MLPDecoder", "units": [5]},
         "posterior": {"type": posterior, **chosen["posterior"]},
         "prior": {"type": prior, **chosen["prior"]},
-        "likelihood": {"type": likelihood},
+        "likelihood": observation,
     }
     return VAE(**{**arguments, **chosen["likelihood"], **chosen["condition"]}), chosen["objective"]
 

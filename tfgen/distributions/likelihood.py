@@ -153,7 +153,7 @@ class Bernoulli(Likelihood):
         return (channels, 1)
 
     def __call__(self, parameters: tf.Tensor) -> tfd.Distribution:
-        return tfd.Bernoulli(logits=parameters[..., 0], dtype=parameters.dtype)
+        return _Bernoulli(logits=parameters[..., 0], dtype=parameters.dtype)
 
     def fit(self, x: np.ndarray) -> np.ndarray:
         # The bounds of Burda et al. (2016): a pixel that is always 0 has a finite logit.
@@ -168,6 +168,13 @@ class Bernoulli(Likelihood):
         logits = self.tempered(parameters, temperature)[..., 0]
         u = seeds.uniform(tf.shape(logits), seed, logits.dtype)
         return tf.cast(u < tf.sigmoid(logits), logits.dtype)
+
+
+class _Bernoulli(tfd.Bernoulli):
+    """TFP's takes a softplus for each of the two values and weighs them by x; one is enough."""
+
+    def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
+        return -tf.nn.softplus((1.0 - 2.0 * event) * self._logits_parameter_no_checks())
 
 
 class Categorical(Likelihood):
