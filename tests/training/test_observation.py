@@ -194,7 +194,10 @@ def test_a_terminal_has_a_bar(monkeypatch):
         monkeypatch.setattr(sys, "stderr", terminal)
         show_progress(monkeypatch)
         terminal.flush()
-    output = os.read(ours, 1 << 16).decode()
+        output = ""
+        while not output.endswith("\n"):  # the end of the bar
+            output += os.read(ours, 4096).decode()
+    os.close(ours)
     assert "\n" not in output.rstrip("\r\n")
     last = output.rstrip().split("\r")[-1]
     assert "100/100" in last
