@@ -24,15 +24,16 @@ def latency(
     each signature.
 
     Served is the version in a TensorFlow session, live the model's own signature as a
-    `tf.function`, in this process, in turn; inputs and outputs are arrays. The best of at most
-    `num_repeats`, of which none starts once `budget_seconds` are spent; batch sizes after one that
-    took as long are left out. A loop gets faster, served and live, over its first tens of calls:
-    ten of them rank the two by chance.
+    `tf.function` of a free batch size, in this process, in turn; inputs and outputs are arrays. The
+    best of at most `num_repeats`, of which none starts once `budget_seconds` are spent; batch sizes
+    after one that took as long are left out. A loop gets faster, served and live, over its first
+    tens of calls: ten of them rank the two by chance. Live for one batch size alone can be faster
+    than either: noise of a fixed seed is then a constant.
     """
     served = ServedModel(version)
     rows = []
-    for signature, (function, _) in model.signatures().items():
-        live = tf.function(function, autograph=False)
+    for signature, (function, specs) in model.signatures().items():
+        live = tf.function(function, input_signature=specs, autograph=False)
         for batch_size in batch_sizes:
             _, inputs = warmup.example_request(model, signature, batch_size)
             seconds = _best_of(
