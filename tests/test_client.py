@@ -3,6 +3,7 @@
 import http.server
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from concurrent import futures
 import numpy as np
 import pytest
 import tensorflow as tf
-from google.protobuf import json_format
+from google.protobuf import json_format, text_format
 
 import tfgen
 from apps import serving_clients as client
@@ -206,6 +207,19 @@ def test_inputs_of_the_command_line(tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             client.read_input(text)
+
+
+def test_model_config_of_the_documentation_is_one_for_the_server():
+    config = pytest.importorskip("tensorflow_serving.config.model_server_config_pb2")
+    text = (ROOT / "saved_models" / "README.md").read_text()
+    (block,) = re.findall(
+        r"^    (model_config_list \{\n.*?)^    \}", text, re.DOTALL | re.MULTILINE
+    )
+    models = text_format.Parse(block + "}", config.ModelServerConfig()).model_config_list.config
+    assert [(m.name, m.base_path, m.model_platform) for m in models] == [
+        ("digits", "/models/digits", "tensorflow"),
+        ("fashion", "/models/fashion", "tensorflow"),
+    ]
 
 
 def run_client(*arguments):
