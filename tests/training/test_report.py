@@ -212,6 +212,21 @@ def test_likelihoods_of_different_data_have_axes_of_their_own(runs, tmp_path):
     assert "(prepared differently)" in page_of(vae, others[-1]).text
 
 
+def test_of_labelled_data_only_one_model_shares_an_axis(tmp_path):
+    """Some give the likelihood of x given y, some that of both, some that of y given x."""
+    model = {"event_shape": [8, 8, 1], "num_levels": 17}
+    folders = [
+        write_run(tmp_path / name, data={"name": "digits", "labels": True}, model=model | kind)
+        for name, kind in (
+            ("a", {"type": "VAE"}),
+            ("b", {"type": "VAE", "latent_shape": [2]}),
+            ("c", {"type": "Classifier"}),
+        )
+    ]
+    groups = comparable_groups(read_runs(folders))
+    assert [[run.name for run in group] for group in groups] == [["a", "b"], ["c"]]
+
+
 def test_losses_of_different_objectives_have_axes_of_their_own(runs):
     vae, flow, _ = runs
     page = page_of(vae, flow)
@@ -297,8 +312,15 @@ def test_long_curves_are_thinned(tmp_path):
         ),
         ("metrics.jsonl", b"\xff\xfe\x00\n", "metrics.jsonl must be a file of metrics"),
         ("results.json", '{"nats": ', "results.json must be JSON as the run wrote it"),
+        ("results.json", '{"nats": "1"}', "must be results with a number as 'nats'; received: '1'"),
+        ("results.json", '{"nats": 1.0}', r"must be results with \['bits_per_dim', 'kind', 'nats'"),
         ("config.json", "[]", "config.json must be a JSON object"),
         ("config.json", "{}", "must be a config with the section 'data'"),
+        (
+            "config.json",
+            '{"data": {}, "model": {}, "objective": {}}',
+            "with data.name and model.ev",
+        ),
         ("config.json", None, "workdir must be a folder with a run"),
     ],
 )

@@ -63,7 +63,7 @@ def report(workdirs: Sequence[Any]) -> str:
     numbers = {run.name: number for number, run in enumerate(runs)}
     groups = comparable_groups(runs)
     title = ", ".join(run.name for run in runs)
-    sections = [_group(group, numbers, index, len(groups)) for index, group in enumerate(groups)]
+    sections = [_group(group, numbers) for group in groups]
     files = importlib.resources.files("tfgen.training.report")
     style, script = ((files / name).read_text() for name in ("page.css", "page.js"))
     return (
@@ -107,14 +107,14 @@ def _differs(runs: Sequence[Run], key: str) -> bool:
     return len({json.dumps(run.data.get(key), sort_keys=True) for run in runs}) > 1
 
 
-def _group(group: Sequence[Run], numbers: Mapping[str, int], index: int, num_groups: int) -> str:
+def _group(group: Sequence[Run], numbers: Mapping[str, int]) -> str:
     """Everything about runs whose likelihoods are comparable."""
     first = group[0]
     shape = "x".join(map(str, first.data["event_shape"]))
     levels = first.data["num_levels"]
     about = [f"one example {shape}", "real numbers" if levels is None else f"{levels} levels"]
     if first.data.get("labels"):
-        about.append("given labels")
+        about.append(f"with labels, {first.data['type']}")
     unit = METRICS[first.metric]
     about.append(f"likelihoods in {unit}, lower is better")
     return (
@@ -140,11 +140,12 @@ def _results(group: Sequence[Run], numbers: Mapping[str, int]) -> str:
     )
     table = _table([*heads], rows, "results")
     plot = ""
-    if len(ended) > 1:
-        values = [
-            (run.name, numbers[run.name], run.results[metric], run.results["standard_error"])
-            for run in ended
-        ]
+    values = [
+        (run.name, numbers[run.name], run.results[metric], run.results["standard_error"])
+        for run in ended
+        if math.isfinite(run.results[metric]) and math.isfinite(run.results["standard_error"])
+    ]
+    if len(values) > 1:
         plot = intervals(values)
     notes = ["± one standard error of the mean over the test examples."] if ended else []
     if any(run.results.get("kind") == "bound" for run in ended):
@@ -165,8 +166,7 @@ def _cells(run: Run, number: int, ended: Sequence[Run]) -> str:
     model = escape(f"{run.config['model'].get('type')}, {run.config['objective'].get('type')}")
     cells = [model]
     if run not in ended:
-        absent = 3 if metric == "nats" else 4
-        cells += ["—"] * (absent - 1 + len(SHOWN))
+        cells += ["—"] * (len(SHOWN) + (2 if metric == "nats" else 3))
         return name + "".join(f"<td>{cell}</td>" for cell in cells)
     value, error, kind = results[metric], results["standard_error"], results["kind"]
     digits = _digits(error)
@@ -310,7 +310,7 @@ def _groups_of_latents(group: Sequence[Run], numbers: Mapping[str, int]) -> str:
     figures = []
     for run in group:
         values = run.results.get("kl_per_group")
-        if isinstance(values, list) and values:
+        if isinstance(values, list) and all(map(_is_finite, values)) and values:
             number = numbers[run.name]
             figures.append(
                 f'<figure class="chart bars of-run-{number}"><figcaption>{_swatch(number)}'
@@ -442,6 +442,10 @@ def _digits(error: float) -> int:
     if not (math.isfinite(error) and error > 0):
         return 3
     return min(max(1 - math.floor(math.log10(error)), 0), 4)
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _duration(seconds: float) -> str:

@@ -10,6 +10,15 @@ from typing import Any
 
 from tfgen.checks import check_argument
 
+NUMBERS = (  # of `results.json`
+    "nats",
+    "standard_error",
+    "num_parameters",
+    "training_seconds",
+    "best_step",
+    "num_steps",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
@@ -42,15 +51,19 @@ class Run:
     @property
     def metric(self) -> str:
         """`bits_per_dim` of integers; of real data `nats`, whose density has no other unit."""
-        return "nats" if self.config["model"].get("num_levels") is None else "bits_per_dim"
+        return _metric(self.config)
 
     @property
     def data(self) -> dict[str, Any]:
         """What decides whether two likelihoods are of the same quantity: the data with all their
-        options (with labels, it is that of x given y), their shape and their levels."""
-        model = self.config["model"]
-        shape = {key: model.get(key) for key in ("event_shape", "num_levels")}
-        return {**self.config["data"], **shape}
+        options, their shape and their levels.
+
+        Of data with labels also the model: some give the likelihood of x given y, some that of
+        both, some that of y given x.
+        """
+        model, data = self.config["model"], self.config["data"]
+        keys = ["event_shape", "num_levels", *(["type"] if data.get("labels") else [])]
+        return {**data, **{key: model.get(key) for key in keys}}
 
     def is_comparable(self, other: "Run") -> bool:
         """Whether the likelihoods have the same unit and are of the same data; of runs that have
@@ -98,10 +111,23 @@ def _read_run(workdir: pathlib.Path, name: str) -> Run:
     for section in ("data", "model", "objective"):
         is_section = isinstance(config.get(section), dict)
         check_argument(is_section, str(path), f"a config with the section {section!r}", config)
+    is_resolved = isinstance(config["model"].get("event_shape"), list) and "name" in config["data"]
+    allowed = "a config with data.name and model.event_shape, as a run resolves it"
+    check_argument(is_resolved, str(path), allowed, {**config["data"], **config["model"]})
     path = workdir / "results.json"
     results = _read_object(path) if path.exists() else {}
+    for key in (*NUMBERS, _metric(config)) if results else ():
+        is_number = type(results.get(key, 0)) in (int, float)
+        check_argument(is_number, str(path), f"results with a number as {key!r}", results.get(key))
+    needed = {_metric(config), "kind", "nats", "standard_error"}
+    is_whole = not results or needed <= results.keys()
+    check_argument(is_whole, str(path), f"results with {sorted(needed)}", sorted(results))
     curves, notes = _read_metrics(workdir / "metrics.jsonl")
     return Run(name, workdir, config, results, curves, notes)
+
+
+def _metric(config: Mapping[str, Any]) -> str:
+    return "nats" if config["model"].get("num_levels") is None else "bits_per_dim"
 
 
 def _read_object(path: pathlib.Path) -> dict[str, Any]:
