@@ -9,7 +9,7 @@ from typing import Any
 
 SIZE = 1000  # of the picture in its own units, on both sides
 MAX_POINTS = 500  # of a curve
-NUM_DOTTED = 30  # curves with fewer points show them
+NUM_DOTTED = {"training": 4, "validation": 30}  # curves with fewer points show them
 COLOURS = 8  # --run-0 ... in page.css
 
 
@@ -222,7 +222,7 @@ def _line(series: Series, x: Any, y: Any) -> str:
     path = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in points)
     group = f'<g class="of-run-{series.run} {series.kind}" style="stroke:{series.colour}">'
     dots = ""
-    if len(points) < NUM_DOTTED:
+    if len(points) < NUM_DOTTED[series.kind]:
         dots = "".join(f"M{a:.1f} {b:.1f}h0" for a, b in points)
         dots = f'<path class="dots" d="{dots}"/>'
     return f'{group}<path class="line" d="{path}"/>{dots}</g>'

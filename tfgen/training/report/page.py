@@ -112,7 +112,7 @@ def _group(group: Sequence[Run], numbers: Mapping[str, int]) -> str:
     first = group[0]
     shape = "x".join(map(str, first.data["event_shape"]))
     levels = first.data["num_levels"]
-    about = [f"one example {shape}", "real numbers" if levels is None else f"{levels} levels"]
+    about = [f"examples of shape {shape}", "real numbers" if levels is None else f"{levels} levels"]
     if first.data.get("labels"):
         about.append(f"with labels, {first.data['type']}")
     unit = METRICS[first.metric]
