@@ -2,39 +2,41 @@
 
 Importing the package registers every class with Keras, so that a saved `.keras` file loads in a
 fresh process after `import tfgen` alone.
+
+Under Keras's JAX backend there is `tfgen.layers`, as far as its layers are written in `keras.ops`;
+all other names are an `ImportError`.
 """
 
-import os as _os
-
-
-def _check_backend(backend: str) -> None:
-    if backend != "tensorflow":
-        raise ImportError(
-            "tfgen runs on Keras's TensorFlow backend only, because its distributions are "
-            f"TensorFlow Probability's; received: {backend!r}. Set KERAS_BACKEND=tensorflow."
-        )
-
-
-_check_backend(_os.environ.get("KERAS_BACKEND", "tensorflow"))  # before Keras imports another one
+from typing import Any as _Any
 
 import keras as _keras
 
-_check_backend(_keras.backend.backend())  # which its configuration file may set
+from tfgen.checks import check_backend as _check_backend
 
-from tfgen import (
-    bijectors,
-    data,
-    distributions,
-    evaluation,
-    inference,
-    latents,
-    layers,
-    models,
-    objectives,
-    training,
-)
-from tfgen.serving.export import export
-from tfgen.training.run import load
+if _keras.backend.backend() == "jax":
+    from tfgen import layers
+
+    def __getattr__(name: str) -> _Any:
+        if name in __all__:
+            _check_backend(f"tfgen.{name}")
+        raise AttributeError(f"module 'tfgen' has no attribute {name!r}")
+
+else:
+    _check_backend("tfgen")
+    from tfgen import (
+        bijectors,
+        data,
+        distributions,
+        evaluation,
+        inference,
+        latents,
+        layers,
+        models,
+        objectives,
+        training,
+    )
+    from tfgen.serving.export import export
+    from tfgen.training.run import load
 
 __version__ = "0.1.0"
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import keras
+
 
 def check_argument(condition: Any, name: str, allowed: str, received: Any) -> None:
     """Raises `ValueError("<name> must be <allowed>; received: <received>")` unless `condition`."""
@@ -19,3 +21,13 @@ def check_one_of(name: str, value: Any, allowed: Any) -> None:
     """Raises `ValueError` unless `value` is among `allowed`."""
     listed = ", ".join(repr(item) for item in allowed)
     check_argument(value in allowed, name, f"one of {listed}", value)
+
+
+def check_backend(name: str) -> None:
+    """Raises `ImportError` unless Keras runs on TensorFlow, which `name` needs."""
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ImportError(
+            f"{name} needs Keras's TensorFlow backend; received: {backend!r}. Set "
+            "KERAS_BACKEND=tensorflow. Under JAX there are the layers of tfgen.layers."
+        )

@@ -27,6 +27,7 @@ class Case(NamedTuple):
         outputs: shapes of what it returns.
         part: of a `VAE`, whose argument of that name the layer is: it cannot be called on its own.
         passes_masks: of time steps; all other layers refuse them.
+        num_levels: of the first argument, where its values are levels.
     """
 
     layer: Callable[[], keras.Layer]
@@ -34,6 +35,7 @@ class Case(NamedTuple):
     outputs: Sequence[Shape]
     part: str | None = None
     passes_masks: bool = False
+    num_levels: int | None = None
 
 
 def _flow(make: Callable[[], Any], shape: Shape = (None, 4), condition: int = 0) -> Case:
@@ -48,9 +50,9 @@ def _transformer(make: Callable[[], Any]) -> Case:
     return Case(make, [(None, 3), (None, size)], [(None, 3), (None, 3)])
 
 
-def _part(name: str, make: Callable[[], Any], event_shape: Shape = (3,)) -> Case:
+def _part(name: str, make: Callable[[], Any]) -> Case:
     """A part of a `VAE`, of data x and latents z."""
-    return Case(make, [(None, *event_shape), (None, 2)], [(None,)], part=name)
+    return Case(make, [(None, 3), (None, 2)], [(None,)], part=name)
 
 
 def _masked_mlp(num_outputs: int, condition: int = 0) -> layers.MaskedMLP:
@@ -209,15 +211,16 @@ CASES = {
     "StandardNormalPrior": _part("prior", lambda: latents.StandardNormalPrior((2,))),
     "VampPrior": _part("prior", lambda: latents.VampPrior((2,), (3,), 3)),
     # ---------------------------------------------------------------- tfgen.distributions
-    "AutoregressiveLikelihood": _part(
-        "likelihood",
+    "AutoregressiveLikelihood": Case(
         lambda: distributions.AutoregressiveLikelihood(
             (2, 3, 1),
             3,
             {"type": "PixelCNN", "filters": 4, "num_blocks": 1, "top_filters": 4},
             (2, 3, 2),
         ),
-        event_shape=(2, 3, 1),
+        [(None, 2, 3, 1), (None, 2, 3, 2)],
+        [(None,)],
+        num_levels=3,
     ),
 }
 
@@ -263,24 +266,22 @@ def model_of(case: Case) -> keras.Model:
         inputs = [keras.Input(batch_shape=shape) for shape in case.inputs]
         return keras.Model(inputs, case.layer()(*inputs))
     networks = {"units": [5], "activation": "relu"}
-    part = case.layer()
     return models.VAE(
         case.inputs[0][1:],
-        num_levels=getattr(part, "num_levels", None),
         latent_shape=(2,),
         encoder={"type": "MLPEncoder", **networks},
         decoder={"type": "MLPDecoder", **networks},
-        **{case.part: part},
+        **{case.part: case.layer()},
     )
 
 
 def arrays(case: Case, batch_size: int) -> list[np.ndarray]:
-    """N(0, 1), or levels where the model's data are levels."""
+    """N(0, 1), or uniform levels."""
     rng = np.random.default_rng(0)
     shapes = [[batch_size if size is None else size for size in shape] for shape in case.inputs]
     values = [rng.standard_normal(shape).astype("float32") for shape in shapes]
-    if case.part == "likelihood":
-        values[0] = rng.integers(0, 3, shapes[0]).astype("uint8")
+    if case.num_levels is not None:
+        values[0] = rng.integers(0, case.num_levels, shapes[0]).astype("float32")
     return values
 
 
@@ -291,9 +292,18 @@ def outputs_of(case: Case, model: Any, inputs: Sequence[Any], **kwargs: Any) -> 
     x, z = map(tf.convert_to_tensor, inputs)
     if case.part == "prior":
         return [model.prior().log_prob(z)]
-    if case.part == "posterior":
-        return [model.posterior(x).log_prob(z)]
-    return [model.likelihood(z).log_prob(tf.cast(x, tf.float32))]
+    return [model.posterior(x).log_prob(z)]
+
+
+def loss_and_gradients(
+    case: Case, model: Any, inputs: Sequence[Any], variables: Sequence[Any]
+) -> tuple[tf.Tensor, list[Any]]:
+    """The sum of the means of sin(y) over the outputs y, and its derivatives."""
+    variables = [variable.value for variable in variables]
+    with tf.GradientTape() as tape:
+        outputs = outputs_of(case, model, inputs)
+        loss = tf.add_n([tf.reduce_mean(tf.sin(y)) for y in outputs])
+    return loss, tape.gradient(loss, variables)
 
 
 def check_layer(case: Case) -> None:
@@ -393,15 +403,10 @@ def check_mixed_precision(case: Case, model: keras.Model) -> None:
 def check_compiled_step(case: Case, model: keras.Model) -> None:
     """Value and gradient under XLA are the eager ones; a gradient reaches every variable."""
     inputs = [tf.constant(x) for x in arrays(case, 2)]
-    owner = {"prior": "prior_part", "posterior": "posterior_part", "likelihood": "observation"}
-    layer = model if case.part is None else getattr(model, owner[case.part])
-    variables = [variable.value for variable in layer.trainable_variables]
+    layer = model if case.part is None else getattr(model, f"{case.part}_part")
 
     def step() -> tuple[tf.Tensor, list[Any]]:
-        with tf.GradientTape() as tape:
-            outputs = outputs_of(case, model, inputs)
-            loss = tf.add_n([tf.reduce_mean(tf.sin(y)) for y in outputs])
-        return loss, tape.gradient(loss, variables)
+        return loss_and_gradients(case, model, inputs, layer.trainable_variables)
 
     loss, gradients = step()
     for variable, gradient in zip(layer.trainable_variables, gradients, strict=True):

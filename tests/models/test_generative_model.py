@@ -228,4 +228,4 @@ def test_wrong_backend_is_named():
 
     code = "import os; os.environ['KERAS_BACKEND'] = 'numpy'; import tfgen"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "tfgen runs on Keras's TensorFlow backend only" in run.stderr
+    assert "tfgen needs Keras's TensorFlow backend; received: 'numpy'" in run.stderr

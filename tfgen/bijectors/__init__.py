@@ -1,5 +1,6 @@
 """Bijectors: invertible layers, and the plain `tfb.Bijector`s between them."""
 
+from tfgen import needs_tensorflow as needs_tensorflow
 from tfgen.bijectors.actnorm import ActNorm
 from tfgen.bijectors.batch_norm import BatchNorm, batch_statistics
 from tfgen.bijectors.bijector import Bijector, Chain, Fixed, Invert

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tfgen import needs_tensorflow as needs_tensorflow
 from tfgen.data import augment
 from tfgen.data.arrays import load_npz
 from tfgen.data.audio import load_audio_folder

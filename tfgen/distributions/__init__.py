@@ -1,5 +1,6 @@
 """Distributions and likelihoods that TFP lacks."""
 
+from tfgen import needs_tensorflow as needs_tensorflow
 from tfgen.distributions.autoregressive_likelihood import AutoregressiveLikelihood
 from tfgen.distributions.discretized_logistic import DiscretizedLogistic
 from tfgen.distributions.discretized_logistic_mixture import MixtureOfDiscretizedLogistics

@@ -24,7 +24,8 @@ class AutoregressiveLikelihood(Configurable, keras.Layer):
     x enters masked. What the network can model from x alone it need not be told by z: the wider its
     window, the less z holds, and with all of x_<i maximum likelihood may leave it empty [1].
 
-    In a `VAE`, draws of x take one pass of the decoder and one of the network, a position after the
+    Calling the layer gives log p(x | z), `[B]`, of x and h: a likelihood for a functional model. In
+    a `VAE`, draws of x take one pass of the decoder and one of the network, a position after the
     other. E[x | z] has no closed form: such a model does not decode to a mean, it draws from
     `model.likelihood(z)`.
 
@@ -71,6 +72,13 @@ class AutoregressiveLikelihood(Configurable, keras.Layer):
         check_argument(given == expected, "network", f"one with {expected}", given)
         self.num_levels = num_levels
         self.features_shape = (*places, num_features)
+
+    def build(self, x_shape: Any, features_shape: Any = None) -> None:
+        """The network has its variables already."""
+
+    def call(self, x: tf.Tensor, features: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """log p(x | h), nats, `[B]`; h `[B, *features_shape]`."""
+        return self.distribution(features, self.network.event_shape, None, training).log_prob(x)
 
     def normalize(self, x: tf.Tensor, dtype: Any = "float32") -> tf.Tensor:
         """Data as a network's input."""

@@ -1,5 +1,6 @@
 """Evaluation: quantities that need a trained model and a split."""
 
+from tfgen import needs_tensorflow as needs_tensorflow
 from tfgen.evaluation.active_units import active_units
 from tfgen.evaluation.inference_gap import inference_gap
 from tfgen.evaluation.likelihood import Likelihood

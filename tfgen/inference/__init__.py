@@ -1,1 +1,3 @@
 """tfgen.inference"""
+
+from tfgen import needs_tensorflow as needs_tensorflow

@@ -1,5 +1,6 @@
 """Parts of latent-variable models: priors p(z) and approximate posteriors q(z | x)."""
 
+from tfgen import needs_tensorflow as needs_tensorflow
 from tfgen.latents.iaf import IAFPosterior
 from tfgen.latents.laplace import LaplacePosterior
 from tfgen.latents.posterior import DiagonalPosterior, FullCovariancePosterior, Posterior

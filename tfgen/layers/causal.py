@@ -6,9 +6,10 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from tfgen.configurable import Configurable
-from tfgen.layers.functions import add_bias
+from tfgen.layers.functions import Tensor, add_bias, convolve
 
 
 class ComputedKernel:
@@ -20,14 +21,14 @@ class ComputedKernel:
 
     _fixed: Any = None
 
-    def _compute_kernel(self) -> tf.Tensor:
+    def _compute_kernel(self) -> Tensor:
         raise NotImplementedError
 
-    def _kernel_parts(self) -> dict[str, tf.Tensor]:
+    def _kernel_parts(self) -> dict[str, Tensor]:
         """All forms of the kernel that the layer uses, by name."""
         return {"whole": self._compute_kernel()}
 
-    def effective_kernel(self, part: str = "whole") -> tf.Tensor:
+    def effective_kernel(self, part: str = "whole") -> Tensor:
         parts = self._kernel_parts() if self._fixed is None else self._fixed
         return parts[part]
 
@@ -51,9 +52,9 @@ def fixed_kernels(owner: keras.Layer) -> Iterator[None]:
 class CausalConv2D(ComputedKernel):
     """Mixin: a convolution that, at (row, column), sees rows up to its own and columns to the left.
 
-    `call(x)` takes the whole image `[B, H, W, C]` and pads it with zeros. The same numbers come
-    from `step_row`, one row `[B, 1, W, C]` after the other; and, if the kernel sees nothing to the
-    right in its own row, from
+    `call(x)` takes the whole image `[B, H, W, C]` and pads it with zeros, under any backend. The
+    same numbers come, in TensorFlow, from `step_row`, one row `[B, 1, W, C]` after the other; and,
+    if the kernel sees nothing to the right in its own row, from
 
         memory = layer.initial_memory(batch_size, width)
         for each row:
@@ -77,29 +78,28 @@ class CausalConv2D(ComputedKernel):
     bias: Any
     compute_dtype: str
 
-    def _kernel_parts(self) -> dict[str, tf.Tensor]:
+    def _kernel_parts(self) -> dict[str, Tensor]:
         kernel = self._compute_kernel()
         _, _, channels, filters = kernel.shape
-        own = tf.reshape(
+        own = ops.reshape(
             kernel[-1, : self.columns_left + 1], [(self.columns_left + 1) * channels, filters]
         )
         return {"whole": kernel, "above": kernel[:-1], "own": own}
 
     def _convolve(
-        self, x: tf.Tensor, kernel: tf.Tensor, rows_above: int, strides: tuple[int, int]
-    ) -> tf.Tensor:
+        self, x: Tensor, kernel: Tensor, rows_above: int, strides: tuple[int, int]
+    ) -> Tensor:
         columns = kernel.shape[1]
         if kernel.shape[:2] == (1, 1) and strides == (1, 1):
             # A matrix product: XLA's 1x1 convolution on a CPU takes twice as long.
-            return tf.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
+            return ops.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
         sides = [self.columns_left, columns - 1 - self.columns_left]
-        padding = [[0, 0], [rows_above, 0], sides, [0, 0]]
-        return tf.nn.conv2d(x, kernel, strides=[1, *strides, 1], padding=padding)
+        return convolve(x, kernel, strides, [[0, 0], [rows_above, 0], sides, [0, 0]])
 
-    def _with_bias(self, x: tf.Tensor) -> tf.Tensor:
-        return x if self.bias is None else add_bias(x, tf.cast(self.bias, x.dtype))
+    def _with_bias(self, x: Tensor) -> Tensor:
+        return x if self.bias is None else add_bias(x, ops.cast(self.bias, x.dtype))
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
+    def call(self, x: Tensor) -> Tensor:
         kernel = self.effective_kernel()
         strides = (self.strides, self.strides)
         return self._with_bias(self._convolve(x, kernel, kernel.shape[0] - 1, strides))

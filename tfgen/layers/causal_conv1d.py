@@ -1,12 +1,15 @@
 """Dilated convolutions over the past of a sequence: over all of it, or one time step at a time."""
 
+import functools
 from typing import Any
 
 import keras
 import tensorflow as tf
+from keras import ops
 
-from tfgen.checks import check_integer
+from tfgen.checks import check_backend, check_integer
 from tfgen.configurable import Configurable
+from tfgen.layers.functions import Tensor
 
 
 class CausalConv1D(Configurable, keras.Layer):
@@ -17,7 +20,7 @@ class CausalConv1D(Configurable, keras.Layer):
     With `delay` 0 the last tap sees x_t itself; with 1 the output sees strictly earlier inputs,
     what the first layer of an autoregressive model needs.
 
-    The same numbers come one time step at a time:
+    Under TensorFlow the same numbers come one time step at a time:
 
         state = layer.initial_state(batch_size)
         for each t: y_t, state = layer.step(x_t, state)
@@ -76,16 +79,17 @@ class CausalConv1D(Configurable, keras.Layer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
+    def call(self, x: Tensor) -> Tensor:
         # Shifted matrix products: a dilated convolution of TensorFlow moves its input to the batch
         # axis and back on a CPU, and XLA's has no fast kernel there.
-        length = tf.shape(x)[1] if x.shape[1] is None else x.shape[1]
-        padded = tf.pad(x, [[0, 0], [self.ages[0], 0], [0, 0]])
+        length = ops.shape(x)[1]
+        padded = ops.pad(x, [[0, 0], [self.ages[0], 0], [0, 0]])
         starts = [self.ages[0] - age for age in self.ages]
         return self._weighted_sum([padded[:, start : start + length] for start in starts])
 
     def initial_state(self, batch_size: Any) -> tuple[tf.TensorArray, tf.Tensor]:
         """A ring of past inputs `[B, C]`, zeros before the start, and the time."""
+        check_backend("CausalConv1D.step")
         # A tensor array because a loop updates it in place, as a plain graph and under XLA; a
         # plain graph copies a tensor at each scatter.
         size = self.ages[0] + 1
@@ -104,10 +108,10 @@ class CausalConv1D(Configurable, keras.Layer):
         taps = [past.read((time - age) % size)[:, None] for age in self.ages]
         return self._weighted_sum(taps), (past, time + 1)
 
-    def _weighted_sum(self, taps: list[tf.Tensor]) -> tf.Tensor:
-        kernel = tf.convert_to_tensor(self.kernel)
-        y = tf.add_n([tf.matmul(tap, kernel[j]) for j, tap in enumerate(taps)])
-        return y if self.bias is None else y + tf.cast(self.bias, y.dtype)
+    def _weighted_sum(self, taps: list[Tensor]) -> Tensor:
+        kernel = ops.convert_to_tensor(self.kernel)
+        y = functools.reduce(ops.add, [ops.matmul(tap, kernel[j]) for j, tap in enumerate(taps)])
+        return y if self.bias is None else y + ops.cast(self.bias, y.dtype)
 
 
 class TimeSteps(Configurable, keras.Layer):

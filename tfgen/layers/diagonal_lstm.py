@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgen.checks import check_integer
+from tfgen.checks import check_backend, check_integer
 from tfgen.configurable import Configurable
 from tfgen.layers.causal import ComputedKernel
 from tfgen.layers.lstm_cell import NUM_GATES, State, lstm_cell, scan
@@ -146,6 +146,7 @@ class DiagonalBiLSTM(Configurable, keras.Layer):
 
     def __init__(self, filters: int, num_groups: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
+        check_backend("DiagonalBiLSTM")
         self.filters = filters
         self.left = DiagonalLSTM(filters, num_groups)
         self.right = DiagonalLSTM(filters, num_groups)

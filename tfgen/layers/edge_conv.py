@@ -4,11 +4,11 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from tfgen.checks import check_integer, check_one_of
 from tfgen.configurable import Configurable
-from tfgen.layers.functions import add_bias
+from tfgen.layers.functions import Tensor, add_bias
 
 SMALLEST_SCALE = 1e-6
 
@@ -60,23 +60,23 @@ class EdgeConv2D(Configurable, keras.Layer):
         initializer = self.kernel_initializer if initializer is None else initializer
         return self.add_weight(name=name, shape=shape, initializer=initializer, autocast=False)
 
-    def call(self, x: Any, condition: Any = None) -> tf.Tensor:
+    def call(self, x: Tensor, condition: Tensor = None) -> Tensor:
         dtype = self.compute_dtype
-        scale = tf.exp(self.log_scale_factor * self.log_scale)
-        kernel = tf.cast(self.kernel * scale, dtype)
+        scale = ops.exp(self.log_scale_factor * self.log_scale)
+        kernel = ops.cast(self.kernel * scale, dtype)
         if self.edge_kernel is None:
             # A matrix product: XLA's 1x1 convolution on a CPU takes twice as long.
-            y = tf.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
-            y = add_bias(y, tf.cast(self.bias * scale, dtype))
+            y = ops.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
+            y = add_bias(y, ops.cast(self.bias * scale, dtype))
         else:
-            y = tf.nn.conv2d(x, kernel, strides=1, padding="SAME")
-            edge = tf.cast(self.edge, self.edge_kernel.dtype)
-            edge = tf.nn.conv2d(edge, self.edge_kernel, strides=1, padding="VALID")
-            bias = tf.reshape((edge + self.bias) * scale, [-1])  # of every position
-            flat = add_bias(tf.reshape(y, [-1, bias.shape[0]]), tf.cast(bias, dtype))
-            y = tf.reshape(flat, tf.shape(y))
+            y = ops.conv(x, kernel, 1, "same", data_format="channels_last")
+            edge = ops.cast(self.edge, self.edge_kernel.dtype)
+            edge = ops.conv(edge, self.edge_kernel, 1, "valid", data_format="channels_last")
+            bias = ops.reshape((edge + self.bias) * scale, [-1])  # of every position
+            flat = add_bias(ops.reshape(y, [-1, bias.shape[0]]), ops.cast(bias, dtype))
+            y = ops.reshape(flat, ops.shape(y))
         if condition is not None:
-            shift = tf.matmul(condition, tf.cast(self.condition_kernel * scale, dtype))
+            shift = ops.matmul(condition, ops.cast(self.condition_kernel * scale, dtype))
             y += shift[:, None, None, :]
         return y
 
@@ -91,11 +91,11 @@ class ActNormConv2D(EdgeConv2D):
     log_scale_factor = 1.0
 
     def initialize(self, x: Any, condition: Any = None) -> None:
-        y = tf.cast(self(x, condition=condition), self.bias.dtype)
-        mean, variance = tf.nn.moments(y, axes=[0, 1, 2])
-        self.bias.assign(self.bias - mean * tf.exp(-self.log_scale))
-        deviation = tf.maximum(tf.sqrt(variance), SMALLEST_SCALE)
-        self.log_scale.assign(self.log_scale - tf.math.log(deviation))
+        y = ops.cast(self(x, condition=condition), self.bias.dtype)
+        mean, variance = ops.moments(y, axes=[0, 1, 2])
+        self.bias.assign(self.bias - mean * ops.exp(-self.log_scale))
+        deviation = ops.maximum(ops.sqrt(variance), SMALLEST_SCALE)
+        self.log_scale.assign(self.log_scale - ops.log(deviation))
 
 
 class ZeroConv2D(EdgeConv2D):

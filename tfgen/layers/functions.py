@@ -5,42 +5,54 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from tfgen import seeds
 
+Tensor = Any  # of Keras's backend
 
-@tf.custom_gradient
-def concat_elu(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+
+@ops.custom_gradient
+def concat_elu(x: Tensor) -> tuple[Tensor, Any]:
     """ELU of x and of -x, twice the channels; one exponential serves both, and the gradient."""
-    exponential = tf.exp(-tf.abs(x))
-    y = tf.concat(
-        [tf.where(x > 0, x, exponential - 1.0), tf.where(x < 0, -x, exponential - 1.0)], axis=-1
+    exponential = ops.exp(-ops.abs(x))
+    y = ops.concatenate(
+        [ops.where(x > 0, x, exponential - 1.0), ops.where(x < 0, -x, exponential - 1.0)], axis=-1
     )
 
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        first, second = tf.split(upstream, 2, axis=-1)
-        one = tf.ones([], x.dtype)
-        return first * tf.where(x > 0, one, exponential) - second * tf.where(
+    def gradient(upstream: Tensor) -> Tensor:
+        first, second = ops.split(upstream, 2, axis=-1)
+        one = ops.ones([], x.dtype)
+        return first * ops.where(x > 0, one, exponential) - second * ops.where(
             x < 0, one, exponential
         )
 
     return y, gradient
 
 
-@tf.custom_gradient
-def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
+@ops.custom_gradient
+def add_bias(x: Tensor, bias: Tensor) -> tuple[Tensor, Any]:
     """x + bias, `[..., C]` and `[C]`; the gradient of the bias is a product with a row of ones.
 
     As a sum, XLA's CPU compiler computes whatever the gradient of x consists of once more inside
     the sum, channel after channel.
     """
 
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        flat = tf.reshape(upstream, [-1, bias.shape[0]])
-        ones = tf.ones([1, tf.shape(flat)[0]], flat.dtype)
-        return upstream, tf.matmul(ones, flat)[0]
+    def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
+        flat = ops.reshape(upstream, [-1, bias.shape[0]])
+        ones = ops.ones([1, ops.shape(flat)[0]], flat.dtype)
+        return upstream, ops.matmul(ones, flat)[0]
 
     return x + bias, gradient
+
+
+def convolve(
+    x: Tensor, kernel: Tensor, strides: tuple[int, int], padding: list[list[int]]
+) -> Tensor:
+    """`[B, H, W, C]` by `[h, w, C, F]`, with zeros around, `padding` for each dimension of x."""
+    if keras.backend.backend() == "tensorflow":  # where the gradient of a padding copies x
+        return tf.nn.conv2d(x, kernel, strides=[1, *strides, 1], padding=padding)
+    return ops.conv(ops.pad(x, padding), kernel, strides, "valid", data_format="channels_last")
 
 
 def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
@@ -50,9 +62,14 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
 
 
 class Dropout(keras.layers.Dropout):
-    """Keras's layer with the masks of `seeds.bernoulli`, which cost a compiled step little."""
+    """Keras's layer with the masks of `seeds.bernoulli`, which cost a compiled step little.
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    They are written in TensorFlow; under another backend the layer is Keras's own.
+    """
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        if keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training=training)
         if not training or not self.rate:
             return inputs
         return dropout(inputs, self.rate, seeds.as_seed(None, self.seed_generator))

@@ -5,11 +5,12 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.configurable import Configurable
 from tfgen.layers.causal import CausalConv2D
+from tfgen.layers.functions import Tensor
 
 MASK_TYPES = ("A", "B")
 
@@ -131,6 +132,6 @@ class MaskedConv2D(CausalConv2D, Configurable, keras.Layer):
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
         self.mask = None if mask.all() else mask
 
-    def _compute_kernel(self) -> tf.Tensor:
-        kernel = tf.cast(tf.convert_to_tensor(self.kernel), self.compute_dtype)
-        return kernel if self.mask is None else kernel * tf.cast(self.mask, kernel.dtype)
+    def _compute_kernel(self) -> Tensor:
+        kernel = ops.cast(self.kernel, self.compute_dtype)
+        return kernel if self.mask is None else kernel * ops.cast(self.mask, self.compute_dtype)

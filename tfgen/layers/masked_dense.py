@@ -6,10 +6,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
-from tfgen.checks import check_argument, check_integer, check_one_of
+from tfgen.checks import check_argument, check_backend, check_integer, check_one_of
 from tfgen.configurable import Configurable
-from tfgen.layers.functions import Dropout
+from tfgen.layers.functions import Dropout, Tensor
 from tfgen.layers.nets import SMALL
 
 ORDERS = ("natural", "reversed", "random")
@@ -87,10 +88,10 @@ class MaskedDense(Configurable, keras.Layer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
 
-    def call(self, x: tf.Tensor, connections: tf.Tensor) -> tf.Tensor:
-        kernel = tf.cast(self.kernel.value, self.compute_dtype)
-        y = tf.matmul(x, kernel * tf.cast(connections, kernel.dtype))
-        return y if self.bias is None else y + tf.cast(self.bias.value, y.dtype)
+    def call(self, x: Tensor, connections: Tensor) -> Tensor:
+        kernel = ops.cast(self.kernel.value, self.compute_dtype)
+        y = ops.matmul(x, kernel * ops.cast(connections, self.compute_dtype))
+        return y if self.bias is None else y + ops.cast(self.bias.value, self.compute_dtype)
 
 
 class MaskedMLP(Configurable, keras.Layer):
@@ -186,44 +187,44 @@ class MaskedMLP(Configurable, keras.Layer):
         for shift in self.shifts:
             shift.build((None, self.condition_size))
 
-    def degrees(self, mask_index: Any = 0) -> list[tf.Tensor]:
+    def degrees(self, mask_index: Any = 0) -> list[Tensor]:
         """Of the values `[D]`, then of each hidden layer `[H_l]`."""
-        return [tf.gather(table, mask_index) for table in self._degrees]
+        return [ops.take(table, mask_index, axis=0) for table in self._degrees]
 
-    def order(self, mask_index: Any = 0) -> tf.Tensor:
+    def order(self, mask_index: Any = 0) -> Tensor:
         """Which value stands at each place of the order, `[D]`."""
         return self._sorting(0, mask_index)
 
-    def _sorting(self, layer: int, mask_index: Any) -> tf.Tensor:
+    def _sorting(self, layer: int, mask_index: Any) -> Tensor:
         """The units of a layer (0: the values) by increasing degree."""
         sorting = np.argsort(self._degrees[layer], axis=1, kind="stable").astype("int32")
-        return tf.gather(sorting, mask_index)
+        return ops.take(sorting, mask_index, axis=0)
 
     def call(
         self,
-        x: tf.Tensor,
-        condition: tf.Tensor | None = None,
+        x: Tensor,
+        condition: Tensor | None = None,
         mask_index: Any = 0,
         training: bool = False,
-    ) -> tf.Tensor:
+    ) -> Tensor:
         h = self.activations(x, condition, mask_index, training)[-1]
         degrees = self.degrees(mask_index)
         values, last = degrees[0], degrees[-1]
-        of_outputs = tf.repeat(values, self.num_outputs)
+        of_outputs = ops.repeat(values, self.num_outputs)
         y = self.outputs(h, last[:, None] < of_outputs)
         if self.direct is not None:
             y += self.direct(x, values[:, None] < of_outputs)
         if self.shifts:
             y += self.shifts[-1](condition)
-        return tf.reshape(y, [-1, self.num_values, self.num_outputs])
+        return ops.reshape(y, [-1, self.num_values, self.num_outputs])
 
     def activations(
         self,
-        x: tf.Tensor,
-        condition: tf.Tensor | None = None,
+        x: Tensor,
+        condition: Tensor | None = None,
         mask_index: Any = 0,
         training: bool = False,
-    ) -> list[tf.Tensor]:
+    ) -> list[Tensor]:
         """x, then the activations of each hidden layer, `[B, H_l]`."""
         degrees = self.degrees(mask_index)
         layers = [x]
@@ -253,6 +254,7 @@ class IncrementalPass:
     """
 
     def __init__(self, network: MaskedMLP, condition: tf.Tensor | None, mask_index: Any = 0):
+        check_backend("IncrementalPass")
         self.num_values, self.dtype = network.num_values, network.compute_dtype
         degrees = [tf.sort(of_layer) for of_layer in network.degrees(mask_index)]
         sortings = [network._sorting(layer, mask_index) for layer in range(len(degrees))]

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from tfgen.checks import check_argument, check_integer
 from tfgen.configurable import Configurable
-from tfgen.layers.functions import Dropout
+from tfgen.layers.functions import Dropout, Tensor
 
 # Of last layers: the first outputs are small beside the output's bias, which starts from the data.
 SMALL = {"class_name": "VarianceScaling", "config": {"scale": 0.1}}
@@ -60,7 +60,7 @@ class MLP(Network):
         ]
         self.dropout = Dropout(dropout)
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         for layer in self.layers:
             x = self.dropout(layer(x), training=training)
         return x
@@ -71,8 +71,8 @@ class MLPEncoder(MLP):
 
     passes_masks = False
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return super().call(tf.reshape(x, [-1, math.prod(x.shape[1:])]), training=training)
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
+        return super().call(ops.reshape(x, [-1, math.prod(x.shape[1:])]), training=training)
 
 
 class MLPDecoder(Network):
@@ -96,9 +96,9 @@ class MLPDecoder(Network):
         self.mlp = MLP(units, activation, dropout)
         self.linear = keras.layers.Dense(math.prod(self.shape), kernel_initializer=SMALL)
 
-    def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
-        z = tf.reshape(z, [-1, math.prod(z.shape[1:])])
-        return tf.reshape(self.linear(self.mlp(z, training=training)), [-1, *self.shape])
+    def call(self, z: Tensor, training: bool = False) -> Tensor:
+        z = ops.reshape(z, [-1, math.prod(z.shape[1:])])
+        return ops.reshape(self.linear(self.mlp(z, training=training)), [-1, *self.shape])
 
 
 class ResidualBlock(Network, registered_name="ConvResidualBlock"):
@@ -119,7 +119,7 @@ class ResidualBlock(Network, registered_name="ConvResidualBlock"):
         self.dropout = Dropout(dropout)
         self.second = keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="zeros")
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         h = self.dropout(self.first(self.activation(x)), training=training)
         return x + self.second(h)
 
@@ -153,7 +153,7 @@ class ConvEncoder(Network):
             self.steps.append(keras.layers.Conv2D(size, 4, strides=2, padding="same"))
             self.steps += [ResidualBlock(size, activation, dropout) for _ in range(num_blocks)]
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         for step in self.steps:
             x = step(x, training=training) if isinstance(step, ResidualBlock) else step(x)
         return self.activation(x)
@@ -218,11 +218,11 @@ class ConvDecoder(Network):
         )
         super().build(input_shape)
 
-    def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, z: Tensor, training: bool = False) -> Tensor:
         x = self.start(self.mlp(z, training=training))
-        x = tf.reshape(x, [-1, *self.sizes[0], self.num_filters])
+        x = ops.reshape(x, [-1, *self.sizes[0], self.num_filters])
         for blocks, up, (height, width) in zip(self.blocks, self.ups, self.sizes[1:], strict=True):
             for block in blocks:
                 x = block(x, training=training)
             x = up(self.activation(x))[:, :height, :width]
-        return tf.reshape(x, [-1, *self.shape])
+        return ops.reshape(x, [-1, *self.shape])

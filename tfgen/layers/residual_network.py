@@ -3,10 +3,11 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from tfgen.checks import check_argument, check_integer
 from tfgen.configurable import Configurable
+from tfgen.layers.functions import Tensor
 from tfgen.layers.weight_norm import WeightNormConv2D, WeightNormDense
 
 
@@ -29,7 +30,7 @@ class ResidualBlock(Configurable, keras.Layer):
         self.first.build(input_shape)
         self.second.build((*input_shape[:-1], self.filters))
 
-    def call(self, h: Any) -> tf.Tensor:
+    def call(self, h: Any) -> Tensor:
         return h + self.second(self.activation(self.first(self.activation(h))))
 
 
@@ -115,9 +116,9 @@ class ResidualNetwork(Configurable, keras.Layer):
             self.condition_layer = WeightNormDense(self.filters, dtype=policy, name="condition")
             self.condition_layer.build(condition_shape)
 
-    def call(self, x: Any, condition: Any = None) -> tf.Tensor:
+    def call(self, x: Any, condition: Any = None) -> Tensor:
         if self.patch_size > 1:
-            x = tf.nn.space_to_depth(x, self.patch_size)
+            x = _space_to_depth(x, self.patch_size)
         h = self.input_layer(x)
         if condition is not None:
             bias = self.condition_layer(condition)
@@ -127,4 +128,20 @@ class ResidualNetwork(Configurable, keras.Layer):
         for block in self.blocks:
             h = block(h)
         h = self.output_layer(self.activation(h))
-        return tf.nn.depth_to_space(h, self.patch_size) if self.patch_size > 1 else h
+        return _depth_to_space(h, self.patch_size) if self.patch_size > 1 else h
+
+
+def _space_to_depth(x: Tensor, size: int) -> Tensor:
+    """`[B, H, W, C] -> [B, H / size, W / size, size^2 C]`, ordered by place."""
+    _, height, width, channels = x.shape
+    rows, columns = height // size, width // size
+    x = ops.transpose(ops.reshape(x, [-1, rows, size, columns, size, channels]), [0, 1, 3, 2, 4, 5])
+    return ops.reshape(x, [-1, rows, columns, size**2 * channels])
+
+
+def _depth_to_space(x: Tensor, size: int) -> Tensor:
+    """The inverse of `_space_to_depth`."""
+    _, rows, columns, channels = x.shape
+    channels //= size**2
+    x = ops.transpose(ops.reshape(x, [-1, rows, columns, size, size, channels]), [0, 1, 3, 2, 4, 5])
+    return ops.reshape(x, [-1, rows * size, columns * size, channels])

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from tfgen.checks import check_argument, check_integer
-from tfgen.layers.functions import Dropout
+from tfgen.layers.functions import Dropout, Tensor
 from tfgen.layers.nets import MLP, SMALL, Network, ResidualBlock
 
 
@@ -35,7 +35,7 @@ class ShrinkingBlock(Network):
         self.dropout = Dropout(dropout)
         self.second = keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="zeros")
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         h = self.activation(self.first(self.activation(x)))
         return self.project(self.mean(x)) + self.second(self.dropout(h, training=training))
 
@@ -65,13 +65,13 @@ class GrowingBlock(Network):
         self.dropout = Dropout(dropout)
         self.second = keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="zeros")
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         skip = self._grow(self.project(x))
         h = self.activation(self.first(self._grow(self.activation(x))))
         return skip + self.second(self.dropout(h, training=training))
 
-    def _grow(self, x: tf.Tensor) -> tf.Tensor:
-        x = tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
+    def _grow(self, x: Tensor) -> Tensor:
+        x = ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
         return x[:, : self.grid[0], : self.grid[1]]
 
 
@@ -108,13 +108,13 @@ class ResNetEncoder(Network):
             self.blocks += [ResidualBlock(size, activation, dropout) for _ in range(num_blocks - 1)]
         self.mlp = MLP(units, activation, dropout)
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         x = self.first(x)
         for block in self.blocks:
             x = block(x, training=training)
         x = self.activation(x)
         if self.mlp.layers:
-            x = tf.reshape(x, [-1, math.prod(x.shape[1:])])
+            x = ops.reshape(x, [-1, math.prod(x.shape[1:])])
         return self.mlp(x, training=training)
 
 
@@ -170,12 +170,12 @@ class ResNetDecoder(Network):
         )
         super().build(input_shape)
 
-    def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, z: Tensor, training: bool = False) -> Tensor:
         x = self.start(self.mlp(z, training=training))
-        x = tf.reshape(x, [-1, *self.first_grid, self.num_filters])
+        x = ops.reshape(x, [-1, *self.first_grid, self.num_filters])
         for block in self.blocks:
             x = block(x, training=training)
-        return tf.reshape(self.last(self.activation(x)), [-1, *self.shape])
+        return ops.reshape(self.last(self.activation(x)), [-1, *self.shape])
 
 
 def check_sizes(filters: Sequence[int], num_blocks: int) -> None:

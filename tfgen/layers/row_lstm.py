@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgen.checks import check_integer
+from tfgen.checks import check_backend, check_integer
 from tfgen.configurable import Configurable
 from tfgen.layers.causal import ComputedKernel
 from tfgen.layers.lstm_cell import NUM_GATES, State, lstm_cell, scan
@@ -45,6 +45,7 @@ class RowLSTM(ComputedKernel, Configurable, keras.Layer):
 
     def __init__(self, filters: int, num_groups: int = 1, kernel_size: int = 3, **kwargs: Any):
         super().__init__(**kwargs)
+        check_backend("RowLSTM")
         check_integer("filters", filters, minimum=1)
         causal_mask(kernel_size, "B", num_groups, filters, num_groups)  # checks them all
         self.filters = filters

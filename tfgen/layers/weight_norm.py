@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.configurable import Configurable
 from tfgen.layers.causal import CausalConv2D, ComputedKernel
-from tfgen.layers.functions import add_bias
+from tfgen.layers.functions import Tensor, add_bias
 from tfgen.layers.masked_conv import causal_mask
 
 SMALLEST_VARIANCE = 1e-10
+SMALLEST_SQUARE = 1e-12  # of a length
 
 
 @contextlib.contextmanager
@@ -57,7 +58,7 @@ class WeightNorm(ComputedKernel, Configurable, keras.Layer):
     def _kernel_shape(self, num_inputs: int) -> tuple[int, ...]:
         raise NotImplementedError
 
-    def _linear(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    def _linear(self, x: Tensor, kernel: Tensor) -> Tensor:
         raise NotImplementedError
 
     def build(self, input_shape: Any) -> None:
@@ -76,29 +77,27 @@ class WeightNorm(ComputedKernel, Configurable, keras.Layer):
         self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
 
     @property
-    def kernel(self) -> tf.Tensor:
+    def kernel(self) -> Tensor:
         """W, in the variables' precision."""
-        direction = tf.convert_to_tensor(self.direction)
-        axes = list(range(direction.shape.rank - 1))
-        return self.length * tf.math.l2_normalize(direction, axes)
+        return self.length * _normalized(ops.convert_to_tensor(self.direction))
 
-    def _compute_kernel(self) -> tf.Tensor:
-        return tf.cast(self.kernel, self.compute_dtype)
+    def _compute_kernel(self) -> Tensor:
+        return ops.cast(self.kernel, self.compute_dtype)
 
-    def call(self, x: Any) -> tf.Tensor:
+    def call(self, x: Any) -> Tensor:
         if self.initializes:
             self._initialize(self._output(x))
         return self._output(x)
 
-    def _output(self, x: tf.Tensor) -> tf.Tensor:
+    def _output(self, x: Tensor) -> Tensor:
         y = self._linear(x, self.effective_kernel())
-        return add_bias(y, tf.cast(self.bias, self.compute_dtype))
+        return add_bias(y, ops.cast(self.bias, self.compute_dtype))
 
-    def _initialize(self, y: tf.Tensor) -> None:
-        y = tf.cast(y, self.length.dtype)
-        mean, variance = tf.nn.moments(y, axes=list(range(y.shape.rank - 1)))
+    def _initialize(self, y: Tensor) -> None:
+        y = ops.cast(y, self.length.dtype)
+        mean, variance = ops.moments(y, axes=list(range(len(y.shape) - 1)))
         varies = variance > SMALLEST_VARIANCE
-        scale = tf.where(varies, self.gain * tf.math.rsqrt(variance + SMALLEST_VARIANCE), 1.0)
+        scale = ops.where(varies, self.gain * ops.rsqrt(variance + SMALLEST_VARIANCE), 1.0)
         self.length.assign(self.length * scale)
         self.bias.assign((self.bias - mean) * scale)
         self.initializes = False
@@ -112,8 +111,8 @@ class WeightNormDense(WeightNorm):
     def _kernel_shape(self, num_inputs: int) -> tuple[int, ...]:
         return (num_inputs, self.units)
 
-    def _linear(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.tensordot(x, kernel, 1)  # not matmul, which repeats the kernel for each row
+    def _linear(self, x: Tensor, kernel: Tensor) -> Tensor:
+        return ops.tensordot(x, kernel, 1)  # not matmul, which repeats the kernel for each row
 
 
 class WeightNormConv2D(WeightNorm):
@@ -133,8 +132,8 @@ class WeightNormConv2D(WeightNorm):
     def _kernel_shape(self, num_inputs: int) -> tuple[int, ...]:
         return (self.kernel_size, self.kernel_size, num_inputs, self.units)
 
-    def _linear(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d(x, kernel, strides=self.strides, padding="SAME")
+    def _linear(self, x: Tensor, kernel: Tensor) -> Tensor:
+        return ops.conv(x, kernel, self.strides, "same", data_format="channels_last")
 
 
 class ShiftedConv2D(CausalConv2D, WeightNorm):
@@ -176,7 +175,7 @@ class ShiftedConv2D(CausalConv2D, WeightNorm):
     def _kernel_shape(self, num_inputs: int) -> tuple[int, ...]:
         return (*self.kernel_size, num_inputs, self.units)
 
-    def _output(self, x: tf.Tensor) -> tf.Tensor:
+    def _output(self, x: Tensor) -> Tensor:
         return CausalConv2D.call(self, x)
 
     call = WeightNorm.call
@@ -231,12 +230,11 @@ class WeightNormMaskedConv2D(CausalConv2D, WeightNorm):
         return self.mask.shape
 
     @property
-    def kernel(self) -> tf.Tensor:
-        direction = tf.convert_to_tensor(self.direction)
-        live = direction * tf.cast(self.mask, direction.dtype)
-        return self.length * tf.math.l2_normalize(live, [0, 1, 2])
+    def kernel(self) -> Tensor:
+        direction = ops.convert_to_tensor(self.direction)
+        return self.length * _normalized(direction * ops.cast(self.mask, direction.dtype))
 
-    def _output(self, x: tf.Tensor) -> tf.Tensor:
+    def _output(self, x: Tensor) -> Tensor:
         return CausalConv2D.call(self, x)
 
     call = WeightNorm.call
@@ -262,31 +260,37 @@ class ShiftedConv2DTranspose(WeightNorm):
     def _kernel_shape(self, num_inputs: int) -> tuple[int, ...]:
         return (*self.kernel_size, num_inputs, self.units)
 
-    def _kernel_parts(self) -> dict[str, tf.Tensor]:
+    def _kernel_parts(self) -> dict[str, Tensor]:
         # As one matrix product from the pixels that a block of 2x2 comes from.
         kernel = self._compute_kernel()
         _, columns, channels, units = kernel.shape
         if (
             columns == 3
         ):  # left and right column of a block, from its pixel and the one to the right
-            nothing = tf.zeros_like(kernel[:, 0])
-            own = tf.stack([kernel[:, 1], kernel[:, 2]], axis=1)
-            right = tf.stack([nothing, kernel[:, 0]], axis=1)
-            kernel = tf.concat([own, right], axis=2)
+            nothing = ops.zeros_like(kernel[:, 0])
+            own = ops.stack([kernel[:, 1], kernel[:, 2]], axis=1)
+            right = ops.stack([nothing, kernel[:, 0]], axis=1)
+            kernel = ops.concatenate([own, right], axis=2)
             channels *= 2
-        block = tf.reshape(tf.transpose(kernel, [2, 0, 1, 3]), [channels, 4 * units])
+        block = ops.reshape(ops.transpose(kernel, [2, 0, 1, 3]), [channels, 4 * units])
         return {"whole": block}
 
-    def blocks(self, x: tf.Tensor) -> tf.Tensor:
+    def blocks(self, x: Tensor) -> Tensor:
         """`[B, H, W, C] -> [B, H, W, 2, 2, units]`."""
-        x = tf.cast(x, self.compute_dtype)
+        x = ops.cast(x, self.compute_dtype)
         if self.kernel_size[1] == 3:
-            right = tf.pad(x[:, :, 1:], [[0, 0], [0, 0], [0, 1], [0, 0]])
-            x = tf.concat([x, right], axis=-1)
-        y = tf.einsum("bhwc,cd->bhwd", x, self.effective_kernel())
-        y = tf.reshape(y, [tf.shape(y)[0], *y.shape[1:3], 2, 2, self.units])
-        return add_bias(y, tf.cast(self.bias, y.dtype))
+            right = ops.pad(x[:, :, 1:], [[0, 0], [0, 0], [0, 1], [0, 0]])
+            x = ops.concatenate([x, right], axis=-1)
+        y = ops.einsum("bhwc,cd->bhwd", x, self.effective_kernel())
+        y = ops.reshape(y, [-1, *y.shape[1:3], 2, 2, self.units])
+        return add_bias(y, ops.cast(self.bias, y.dtype))
 
-    def _output(self, x: tf.Tensor) -> tf.Tensor:
-        y = tf.transpose(self.blocks(x), [0, 1, 3, 2, 4, 5])
-        return tf.reshape(y, [tf.shape(y)[0], 2 * y.shape[1], 2 * y.shape[3], self.units])
+    def _output(self, x: Tensor) -> Tensor:
+        y = ops.transpose(self.blocks(x), [0, 1, 3, 2, 4, 5])
+        return ops.reshape(y, [-1, 2 * y.shape[1], 2 * y.shape[3], self.units])
+
+
+def _normalized(direction: Tensor) -> Tensor:
+    """Divided by its length, for each output unit (the last axis)."""
+    squares = ops.sum(ops.square(direction), axis=tuple(range(len(direction.shape) - 1)))
+    return direction * ops.rsqrt(ops.maximum(squares, SMALLEST_SQUARE))

@@ -1,5 +1,6 @@
 """The index of models, grouped by family."""
 
+from tfgen import needs_tensorflow as needs_tensorflow
 from tfgen.models.autoregressive.base import AutoregressiveModel
 from tfgen.models.autoregressive.gated_pixelcnn import GatedPixelCNN
 from tfgen.models.autoregressive.made import MADE

@@ -1,5 +1,6 @@
 """Objectives: what is minimised over a model."""
 
+from tfgen import needs_tensorflow as needs_tensorflow
 from tfgen.objectives.causal import CausalELBO
 from tfgen.objectives.causal_baselines import (
     BNM,
