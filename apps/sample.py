@@ -7,6 +7,7 @@ python -m apps.sample --workdir=runs/digits --num=8 --temperatures=0.5,0.7,1.0 -
 python -m apps.sample --workdir=runs/vae --num=32 --reconstruct --out=reconstructions.png
 python -m apps.sample --workdir=runs/vae --num=10 --traverse --out=latents.png
 python -m apps.sample --workdir=runs/vae --latent_map --out=map.png
+python -m apps.sample --workdir=runs/csg --num=6 --recombine --out=recombined.png
 python -m apps.sample --workdir=runs/speech --num=4 --seconds=3 --out=speech.wav
 """
 
@@ -45,6 +46,12 @@ _TRAVERSE = flags.DEFINE_boolean(
 _LATENT_MAP = flags.DEFINE_boolean(
     "latent_map", False, "The test set's codes in their principal plane, coloured by label."
 )
+_RECOMBINE = flags.DEFINE_boolean(
+    "recombine",
+    False,
+    "--num test images, all classes in turn: what causes the label from those at the left, the "
+    "rest from those at the top.",
+)
 _OUT = flags.DEFINE_string("out", "samples.png", "File to write, .png, .wav or .npz.")
 
 
@@ -68,6 +75,7 @@ def main() -> None:
         "--reconstruct": (_RECONSTRUCT.value, reconstructions),
         "--traverse": (_TRAVERSE.value, latent_traversals),
         "--latent_map": (_LATENT_MAP.value, latent_map),
+        "--recombine": (_RECOMBINE.value, recombinations),
     }
     asked = [flag for flag, (is_asked, _) in pictures.items() if is_asked]
     if len(asked) > 1:
@@ -265,6 +273,27 @@ def latent_map(model: Any, labels: Any, options: dict[str, Any]) -> Any:
     if codes.shape[1] > 2:
         print(f"two principal components of {codes.shape[1]}: {share:.1%} of the codes' variance")
     return scatter(points, test.y)
+
+
+def recombinations(model: Any, labels: Any, options: dict[str, Any]) -> Any:
+    """A picture of test images at the left and at the top, and between them the means of
+    p(x | s, v) with the s of the image at the left and the v of the one above."""
+    import numpy as np
+
+    from tfgen.evaluation.pictures import image_rows
+
+    if not hasattr(model, "recombine"):
+        raise ValueError("--recombine must be absent: the model's latents are not those of causes.")
+    test = load_test_split()
+    before = [np.count_nonzero(test.y[:i] == label) for i, label in enumerate(test.y)]
+    x = test.x[np.lexsort((test.y, before))[: _NUM.value]]
+    num = len(x)
+    mixed = model.recombine(np.repeat(x, num, axis=0), np.concatenate([x] * num))
+    mixed = np.reshape(mixed, [num, num, *model.event_shape])
+    top = np.concatenate([np.zeros_like(x[:1]), x])[None]
+    return image_rows(
+        np.concatenate([top, np.concatenate([x[:, None], mixed], 1)]), model.num_levels
+    )
 
 
 def decode(model: Any, z: Any, y: Any, seed: Any) -> Any:

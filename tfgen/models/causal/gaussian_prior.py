@@ -6,7 +6,7 @@ factors, which are made from matrix products as well.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -134,8 +134,8 @@ class GaussianPrior(Configurable, keras.Layer):
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """log p(s, v), `[...]` for z `[..., S + V]`: that of `joint`."""
-        s, v, shift, log_det = self._standardized(z)
-        return -0.5 * (_sum_of_squares(s) + _sum_of_squares(v + shift)) - log_det
+        s, v, shift, _, log_det = self._standardized(z)
+        return -0.5 * (_sum_of_squares(s) + _sum_of_squares(v - shift)) - log_det
 
     def independent_log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """log p(s) + log p(v), `[...]`: that of `independent`.
@@ -143,10 +143,7 @@ class GaussianPrior(Configurable, keras.Layer):
         With W = L_vv^-1 M_vs the covariance of v is L_vv (I + W W^T) L_vv^T, of whose inverse and
         determinant the smaller of I + W W^T and I + W^T W is needed.
         """
-        s, v, _, log_det = self._standardized(z)
-        size = self.semantic_size
-        factor = self.factor()
-        coupling = tf.matmul(triangular_inverse(factor[size:, size:]), factor[size:, :size])  # W
+        s, v, _, coupling, log_det = self._standardized(z)
         small = min(coupling.shape)
         is_wide = coupling.shape[1] == small  # W^T W is the small one
         gram = tf.matmul(coupling, coupling, transpose_a=is_wide, transpose_b=not is_wide)
@@ -161,28 +158,42 @@ class GaussianPrior(Configurable, keras.Layer):
         squares = tf.reshape(squares, tf.shape(z)[:-1])
         return -0.5 * (_sum_of_squares(s) + squares) - log_det
 
-    def _standardized(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """L_ss^-1 (s - mu_s), L_vv^-1 (v - mu_v), what is added to it given s, and log det L with
-        the normalising constant."""
+    def _standardized(self, z: tf.Tensor) -> "Standardized":
+        """z by blocks, whose inverses cost a fraction of that of the whole factor."""
         size, factor = self.semantic_size, self.factor()
-        inverse = triangular_inverse(factor)
+        inverse_s = triangular_inverse(factor[:size, :size])
+        inverse_v = triangular_inverse(factor[size:, size:])
         centred = tf.reshape(z - self.loc.value, [-1, z.shape[-1]])
-        s, v = centred[:, :size], centred[:, size:]
-        blocks = (
-            (s, inverse[:size, :size]),
-            (v, inverse[size:, size:]),
-            (s, inverse[size:, :size]),
-        )
+        s = tf.matmul(centred[:, :size], inverse_s, transpose_b=True)
+        v = tf.matmul(centred[:, size:], inverse_v, transpose_b=True)
+        coupling = tf.matmul(inverse_v, factor[size:, :size])
+        shift = tf.matmul(s, coupling, transpose_b=True)
         leading = tf.shape(z)[:-1]
-        products = [
-            tf.reshape(
-                tf.matmul(values, block, transpose_b=True),
-                tf.concat([leading, [block.shape[0]]], axis=0),
-            )
-            for values, block in blocks
-        ]
+        s, v, shift = (
+            tf.reshape(values, tf.concat([leading, [values.shape[-1]]], axis=0))
+            for values in (s, v, shift)
+        )
         log_det = tf.reduce_sum(tf.linalg.diag_part(self.raw.value))
-        return (*products, log_det + 0.5 * math.log(2.0 * math.pi) * z.shape[-1])
+        log_det += 0.5 * math.log(2.0 * math.pi) * z.shape[-1]
+        return Standardized(s, v, shift, coupling, log_det)
+
+
+class Standardized(NamedTuple):
+    """(s, v) in the units of a `GaussianPrior`.
+
+    Attributes:
+        s: L_ss^-1 (s - mu_s), `[..., S]`.
+        v: L_vv^-1 (v - mu_v), `[..., V]`.
+        shift: the mean of the latter given s, `[..., V]`.
+        coupling: W = L_vv^-1 M_vs, `[V, S]`.
+        log_det: log det L with the normalising constant of the density, `[]`.
+    """
+
+    s: tf.Tensor
+    v: tf.Tensor
+    shift: tf.Tensor
+    coupling: tf.Tensor
+    log_det: tf.Tensor
 
 
 def triangular_inverse(factor: tf.Tensor) -> tf.Tensor:
