@@ -7,7 +7,7 @@ autoregressive flow as their prior, a PixelCNN++ of three scales with 96 feature
 dropout 0.5, conditioned on 16 feature maps; log p(x) from 512 draws. The encoder is the residual
 network of this package, the authors' a DenseNet; their weights of the two terms are not known,
 those here are our choice. No number is given to compare with: none was verified. Not run here: it
-wants a GPU. `mae_mnist_5k` and `vae_pixelcnn_pp_mnist_5k` were.
+wants a GPU. `mae_mnist_5k` and `vae_pixelcnn_pp_digits` were.
 """
 
 from ml_collections import ConfigDict

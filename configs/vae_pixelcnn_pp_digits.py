@@ -1,13 +1,13 @@
-"""VAE with a PixelCNN++ as its decoder on 5,000 digits of MNIST: who keeps the latents in use?
+"""VAE with a PixelCNN++ as its decoder on 8x8 digits: who keeps the latents in use?
 
-python -m apps.train --config=configs/vae_pixelcnn_pp_mnist_5k.py --workdir=runs/collapse
+python -m apps.train --config=configs/vae_pixelcnn_pp_digits.py --workdir=runs/collapse
     --config.objective.free_bits=0.25
     --config.objective.type=MutualPosterior
 
-A decoder that sees all pixels before can model a digit without being told which, so that the
-evidence lower bound alone (as it stands here) may let go of z. The first override holds the
-divergence of each of the 16 latents up by free bits, the second one keeps the posteriors apart
-(arXiv:1901.01498). A small network; a new binary sample of the images at every step.
+A decoder that sees all pixels before can model a digit without being told which: the evidence lower
+bound alone, as it stands here, lets go of z. The first override holds the divergence of each of the
+16 latents up by free bits, the second one keeps the posteriors apart (arXiv:1901.01498). A new
+binary sample of the images at every step.
 """
 
 from ml_collections import ConfigDict
@@ -17,9 +17,9 @@ from configs import common
 
 def get_config(mode: str | None = None) -> ConfigDict:
     config = common.default()
-    config.num_steps = 1500
+    config.num_steps = 3000
     config.batch_size = 32
-    config.data = dict(name="mnist_5k", binarize="dynamic")
+    config.data = dict(name="digits", binarize="dynamic")
     config.model = dict(
         type="VAE",
         latent_shape=(16,),
@@ -27,7 +27,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
         decoder=dict(type="MLPDecoder", units=(200,), activation="elu"),
         likelihood=dict(
             type="AutoregressiveLikelihood",
-            features_shape=(28, 28, 4),
+            features_shape=(8, 8, 4),
             # For two levels one logistic is a Bernoulli.
             network=dict(
                 type="PixelCNNPP",
@@ -48,7 +48,7 @@ def get_config(mode: str | None = None) -> ConfigDict:
     config.validate_every_steps = 500
     config.checkpoint_every_steps = 500
     config.evaluation.batch_size = 100
-    config.evaluation.report = dict(num_samples=10, chunk_size=10)
+    config.evaluation.report = dict(num_samples=1000, chunk_size=20)
     config.evaluation.metrics = (
         ("active_units",) if mode else ("active_units", "mutual_information", "representation")
     )
