@@ -23,10 +23,24 @@ from tests.export_checks import (
     serve,
     signature_definitions,
 )
-from tfgen.models import CSG, VAE, Classifier, PixelCNN, RealNVP, ResNetIAFVAE
+from tfgen.models import (
+    CSG,
+    MADE,
+    VAE,
+    Classifier,
+    GatedPixelCNN,
+    LaCIM,
+    PixelCNN,
+    PixelCNNPP,
+    PixelRNN,
+    RealNVP,
+    ResNetIAFVAE,
+    WaveNet,
+)
 from tfgen.models.generative_model import EVALUATION_SEED
 from tfgen.serving import comparison, warmup
 from tfgen.serving.model_card import card_of_run
+from tfgen.serving.session import ServedModel, read_warmup
 
 ROOT = pathlib.Path(__file__).parent.parent
 EXPORT = importlib.import_module("tfgen.serving.export")  # not `tfgen.export`, the function in it
@@ -122,6 +136,53 @@ class TestEveryFamily:
             ]
         answers = check_answers(folder, model, expected, tmp_path)
         assert answers[5]["y"].dtype == np.int32
+
+    @pytest.mark.parametrize(
+        "model",
+        [
+            pytest.param(lambda: MADE((4,), hidden=[8]), id="MADE"),
+            pytest.param(
+                lambda: GatedPixelCNN((2, 2, 1), 3, filters=2, num_layers=1, top_filters=2),
+                id="GatedPixelCNN",
+            ),
+            pytest.param(
+                lambda: PixelCNNPP((4, 4, 1), filters=2, num_blocks=1, num_mixtures=1),
+                id="PixelCNNPP",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                lambda: PixelRNN((2, 2, 1), 3, filters=2, num_layers=1, top_filters=2),
+                id="PixelRNN",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                lambda: WaveNet((4,), 3, dilations=[1], num_stacks=1, skip_channels=2),
+                id="WaveNet",
+            ),
+            pytest.param(
+                lambda: LaCIM((4,), 2, 2, posterior_units=[4], num_candidates=2, num_steps=2),
+                id="LaCIM",
+            ),
+        ],
+    )
+    def test_all_others(self, model, tmp_path, monkeypatch):
+        """The export's own check, without the process of its own; `complete` is the loop of all of
+        a model's samplers."""
+
+        def answer(folder, requests, warmup_file):
+            served = ServedModel(folder)
+            outputs = [served(*request) for request in [*read_warmup(warmup_file), *requests]]
+            return comparison.Answers(outputs, 0.0, np.zeros(len(outputs)))
+
+        monkeypatch.setattr(comparison, "answer", answer)
+        model = _randomized(model())
+        signatures = model.signatures()
+        if "complete" in signatures:
+            signatures = {name: signatures[name] for name in ("log_prob", "complete")}
+        monkeypatch.setattr(type(model), "signatures", lambda _: signatures)
+        version = tfgen.export(model, tmp_path / "served", warmup_batch_sizes=[2])
+        check_types(version, model)
+        assert set(signature_definitions(version)) == {*signatures, "serving_default"}
 
     def test_classifier(self, tmp_path):
         model = Classifier((4,), num_classes=3, feature_units=[4])

@@ -17,8 +17,8 @@ def latency(
     model: GenerativeModel,
     version: pathlib.Path,
     batch_sizes: Sequence[int] = (1, 8, 64),
-    num_repeats: int = 100,
-    budget_seconds: float = 10.0,
+    num_repeats: int = 200,
+    budget_seconds: float = 30.0,
 ) -> list[tuple]:
     """(signature, batch size, milliseconds served, milliseconds live, examples a second served) for
     each signature.
