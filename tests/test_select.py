@@ -168,6 +168,11 @@ def test_accuracy_of_a_last_short_batch():
 
     assert accuracy(predict, part, 4) == pytest.approx(5 / 7)
 
+    # Where examples say which domain they are of, the prediction is told so.
+    indexed = Split(part.x, part.y, np.array([0, 0, 0, 0, 1, 1, 1], "int32"))
+    by_domain = lambda x, domain: np.eye(2)[1 - domain.numpy()]  # noqa: E731
+    assert accuracy(by_domain, indexed, 4) == pytest.approx(4 / 7)
+
 
 def test_verdicts():
     def results(**seeds):

@@ -1,17 +1,17 @@
 """LaCIM as it is served, and pictures of exchanged causes."""
 
 import numpy as np
+import pytest
 from absl import flags
 from absl.testing import flagsaver
-from PIL import Image
 
 import tfgen
 from apps import sample
-from configs import csg_shifted_digits
 from tests.conformance import randomize
 from tests.export_checks import serve
+from tfgen.data import Split
 from tfgen.evaluation.pictures import image_rows
-from tfgen.models import LaCIM
+from tfgen.models import CSG, LaCIM
 from tfgen.models.generative_model import EVALUATION_SEED
 
 SMALL = {
@@ -59,26 +59,21 @@ def test_served_predictions_are_the_live_ones(tmp_path):
             np.testing.assert_allclose(answer[name], value, rtol=1e-4, atol=1e-4, err_msg=signature)
 
 
-def test_picture_of_exchanged_causes(tmp_path):
+def test_picture_of_exchanged_causes(monkeypatch):
     """s of the image at the left, v of the image at the top; classes in turn."""
-    config = csg_shifted_digits.get_config("smoke")
-    config.jit_compile = False
-    workdir = tmp_path / "run"
-    tfgen.training.train(config.to_dict(), workdir)
-    model = tfgen.load(workdir)
-    test = tfgen.data.load(
-        "shifted_images", **{k: v for k, v in config.data.items() if k != "name"}
-    )
-    zeros, ones = (test.test.x[test.test.y == label] for label in (0, 1))
-    x = np.stack([zeros[0], ones[0], zeros[1]])
-    black = np.zeros_like(x[:1])
-    rows = [np.concatenate([black, x])]
-    for i in range(3):
-        mixed = model.recombine(x[[i, i, i]], x)
-        rows.append(np.concatenate([x[[i]], mixed]))
+    model = CSG(**SMALL, context_size=2)
+    randomize(model)
+    x = np.random.default_rng(1).integers(0, 8, (6, 3, 4, 1)).astype("uint8")
+    monkeypatch.setattr(sample, "load_test_split", lambda: Split(x, np.array([1, 1, 0, 0, 2, 1])))
+    shown = x[[2, 0, 4, 3]]  # of the labels 0, 1, 2, 0
+    rows = [np.concatenate([np.zeros_like(x[:1]), shown])]
+    for image in shown:
+        s, v = model.encode(np.stack([image] * 4))[:, :2], model.encode(shown)[:, 2:]
+        rows.append(np.concatenate([image[None], model.decode(np.concatenate([s, v], axis=-1))]))
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["sample"])
-    out = tmp_path / "picture.png"
-    with flagsaver.flagsaver(workdir=str(workdir), out=str(out), num=3, recombine=True):
-        sample.main()
-    np.testing.assert_array_equal(np.asarray(Image.open(out)), image_rows(np.stack(rows), 17))
+    with flagsaver.flagsaver(num=4):
+        found = sample.recombinations(model, None, {})
+    np.testing.assert_array_equal(found, image_rows(np.stack(rows), 8))
+    with pytest.raises(ValueError, match="--recombine must be absent: the model's latents are not"):
+        sample.recombinations(object(), None, {})
