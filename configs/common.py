@@ -11,7 +11,9 @@ def default() -> ConfigDict:
     config.seed = 0
     config.num_steps = 1000
     config.batch_size = 64
+    config.num_micro_batches = 1  # gradient accumulation: a batch in so many parts, one at a time
     config.steps_per_execution = 1
+    config.strategy = "none"  # or "mirrored", all GPUs of a machine, or "multi_worker"
     config.dtype_policy = "float32"
     config.jit_compile = True
     config.deterministic = False  # the same bits from every run and every resumed run; slower

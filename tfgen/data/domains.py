@@ -51,11 +51,18 @@ class AdaptationSplit(Split):
     target: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
 
     def training_batches(
-        self, batch_size: int, seed: int, start_step: int = 0, num_steps: int | None = None
+        self,
+        batch_size: int,
+        seed: int,
+        start_step: int = 0,
+        num_steps: int | None = None,
+        worker: int = 0,
+        num_workers: int = 1,
     ) -> tf.data.Dataset:
-        labelled = super().training_batches(batch_size, seed, start_step, num_steps)
+        which = (start_step, num_steps, worker, num_workers)
+        labelled = super().training_batches(batch_size, seed, *which)
         # Another seed: else equally large sets would be visited in the same order.
-        targets = Split(self.target).training_batches(batch_size, seed + 1, start_step, num_steps)
+        targets = Split(self.target).training_batches(batch_size, seed + 1, *which)
 
         def join(example: tuple[tf.Tensor, tf.Tensor], target: tf.Tensor) -> tuple:
             x, y = example

@@ -85,7 +85,13 @@ class Split:
         return np.stack([self.y, self.domain], axis=-1)
 
     def training_batches(
-        self, batch_size: int, seed: int, start_step: int = 0, num_steps: int | None = None
+        self,
+        batch_size: int,
+        seed: int,
+        start_step: int = 0,
+        num_steps: int | None = None,
+        worker: int = 0,
+        num_workers: int = 1,
     ) -> tf.data.Dataset:
         """Shuffled full batches of x `[B, ...]`, or of (x, targets), from step `start_step` on.
 
@@ -99,12 +105,20 @@ class Split:
             seed: seed of the permutations.
             start_step: first step.
             num_steps: number of batches; None goes on for ever.
+            worker: whose part of every batch.
+            num_workers: the number of equal parts; part w is the w-th from the start.
         """
         check_integer("batch_size", batch_size, 1)
         check_integer("seed", seed, 0)
         check_integer("start_step", start_step, 0)
         if num_steps is not None:
             check_integer("num_steps", num_steps, 0)
+        check_integer("num_workers", num_workers, 1)
+        size = batch_size // num_workers
+        is_multiple = size * num_workers == batch_size
+        check_argument(
+            is_multiple, "batch_size", f"a multiple of {num_workers} workers", batch_size
+        )
         num_examples = len(self)
         check_argument(num_examples > 0, "split", "non-empty to train on", f"{num_examples} rows")
         first_epoch, offset = divmod(start_step * batch_size, num_examples)
@@ -120,6 +134,8 @@ class Split:
         positions = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(permutation)
         positions = positions.skip(offset).batch(batch_size, drop_remainder=True)
         positions = positions.take(-1 if num_steps is None else num_steps)
+        if num_workers > 1:
+            positions = positions.map(lambda batch: batch[worker * size : (worker + 1) * size])
         # The stream never ends, which flat_map does not tell.
         cardinality = tf.data.INFINITE_CARDINALITY if num_steps is None else num_steps
         batches = positions.map(self._gather(), num_parallel_calls=2)

@@ -1,6 +1,7 @@
 """The one base class: trains, evaluates, saves and serves a model of p(x) or p(x | y)."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,16 @@ import tensorflow as tf
 from tfgen import seeds
 from tfgen.checks import check_argument, check_integer
 from tfgen.configurable import Configurable
+from tfgen.models.data_parallel import (
+    Derivative,
+    apply_across_replicas,
+    in_micro_batches,
+    on_replicas,
+)
 from tfgen.objectives.objective import Objective, Player
+
+# Outside of every scope: one replica.
+ONE_REPLICA = tf.distribute.get_strategy()
 
 # Seed of the noise inside an exported `log_prob`: serving the same request twice gives one answer.
 EVALUATION_SEED = 0
@@ -43,6 +53,7 @@ class GenerativeModel(Configurable, keras.Model):
         ValueError: an argument outside its range; data of another shape, type or range.
     """
 
+    train_function: Any  # what one execution of `fit` calls
     likelihood_kind = "exact"
     has_samples = True  # else it is a model of labels alone, and a run draws none
     has_reconstructions = False  # else there is `reconstruct(x, y, seed)`, in data units
@@ -211,12 +222,18 @@ class GenerativeModel(Configurable, keras.Model):
         jit_compile: bool = True,
         augmentations: Sequence[Callable[..., tf.Tensor]] = (),
         skip_gradient_norm: float | None = None,
+        num_micro_batches: int = 1,
         **kwargs: Any,
     ) -> None:
         """Keras's `compile` with an `Objective` in place of a loss.
 
         A step whose loss or gradient is not finite moves nothing: it is skipped and counted in
         `skipped_steps`. (Under loss scaling, infinite gradients are the optimizer's own business.)
+
+        A model made, and compiled, in the scope of a `tf.distribute` strategy trains on all its
+        replicas, each with an equal part of every batch; XLA then compiles loss and gradients of a
+        replica. Terms are means over all of the batch. With several workers, `fit` is given the
+        worker's own part.
 
         Args:
             objective: a `tfgen.objectives.Objective`; by default the family's own.
@@ -225,6 +242,8 @@ class GenerativeModel(Configurable, keras.Model):
             jit_compile: compile the whole step with XLA.
             augmentations: functions `(x, seed) -> x` applied to each training batch.
             skip_gradient_norm: steps with a longer gradient are skipped and counted too.
+            num_micro_batches: gradient accumulation: a step computes the gradient of its batch in
+                so many equal parts, one after another, in the memory of one.
             **kwargs: `steps_per_execution`, `run_eagerly`, `auto_scale_loss`.
         """
         from tfgen import objectives
@@ -237,9 +256,11 @@ class GenerativeModel(Configurable, keras.Model):
         if skip_gradient_norm is not None:
             is_positive = skip_gradient_norm > 0
             check_argument(is_positive, "skip_gradient_norm", "positive", skip_gradient_norm)
+        check_integer("num_micro_batches", num_micro_batches, minimum=1)
         self.objective = objective
         self.augmentations = tuple(augmentations)
         self.skip_gradient_norm = skip_gradient_norm
+        self.num_micro_batches = num_micro_batches
         # Neither is a weight of the model: they belong to the training, not to what is saved.
         object.__setattr__(self, "_means", {})
         object.__setattr__(self, "skipped_steps", tf.Variable(0, dtype=tf.int64, trainable=False))
@@ -247,8 +268,20 @@ class GenerativeModel(Configurable, keras.Model):
         self._compile_arguments = {
             "jit_compile": jit_compile,
             "skip_gradient_norm": skip_gradient_norm,
+            "num_micro_batches": num_micro_batches,
             **kwargs,
         }
+        # Keras's counts each part as a step: of the averaged weights, and of each player.
+        accumulates = getattr(self.optimizer, "gradient_accumulation_steps", None)
+        allowed = "None (the option num_micro_batches is instead of it)"
+        check_argument(
+            accumulates is None, "optimizer.gradient_accumulation_steps", allowed, accumulates
+        )
+        is_scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        if self._is_distributed:
+            policy = self.dtype_policy.name
+            check_argument(not is_scaled, "dtype", "one without loss scaling on replicas", policy)
+            apply_across_replicas(self.optimizer, self._distribute_strategy)
         self.optimizer.build(self.trainable_variables)
 
     def default_objective(self) -> Any:
@@ -282,15 +315,30 @@ class GenerativeModel(Configurable, keras.Model):
         terms: dict[str, tf.Tensor] = {}
         weights: dict[str, tf.Tensor] = {}
         for player in self._players():
-            with tf.GradientTape() as tape, self._training():
-                mine = player.loss(x, y)
-                loss = tf.reduce_mean(mine["loss"])
-                scaled_loss = self.optimizer.scale_loss(loss)
-            gradients = tape.gradient(scaled_loss, player.variables)
+            mine, loss, gradients = self._derivative(player, x, y)
             norm, moved = self._apply(loss, gradients, player.variables)
             for name, value in player.named({**mine, "gradient_norm": norm}).items():
                 terms[name], weights[name] = value, moved
         return self._track(terms, weights)
+
+    def _derivative(self, player: Player, x: Any, y: Any) -> Derivative:
+        def whole(x: Any, y: Any) -> Derivative:
+            with tf.GradientTape() as tape, self._training():
+                terms = player.loss(x, y)
+                loss = tf.reduce_mean(terms["loss"])
+                scaled_loss = self.optimizer.scale_loss(loss)
+            return Derivative(terms, loss, tape.gradient(scaled_loss, player.variables))
+
+        def in_parts(x: Any, y: Any) -> Derivative:
+            return in_micro_batches(whole, self.num_micro_batches, x, y)
+
+        differentiate = whole if self.num_micro_batches == 1 else in_parts
+        if not self._is_distributed:
+            return differentiate(x, y)
+        generators = [v for v in self.variables if v.name == "seed_generator_state"]
+        jit_compile = bool(self._compile_arguments["jit_compile"])
+        strategy = self._distribute_strategy
+        return on_replicas(strategy, differentiate, generators, jit_compile, x, y)
 
     def _apply(
         self, loss: tf.Tensor, gradients: Sequence[Any], variables: Sequence[Any]
@@ -364,9 +412,32 @@ class GenerativeModel(Configurable, keras.Model):
     def metrics(self) -> list[keras.metrics.Metric]:
         return list(self.__dict__.get("_means", {}).values())
 
+    @property
+    def _is_distributed(self) -> bool:
+        strategy = self._distribute_strategy
+        return strategy is not None and strategy.num_replicas_in_sync > 1
+
+    @property
+    def distribute_strategy(self) -> tf.distribute.Strategy:
+        """What Keras's `fit` sees: one replica. The training step itself makes parts of a batch."""
+        return ONE_REPLICA
+
     def make_train_function(self, force: bool = False) -> Any:
         self._create_means()
-        return super().make_train_function(force)
+        if not self._is_distributed:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            step = tf.function(self.train_step, reduce_retracing=True, autograph=False)
+
+            def execute(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
+                with self._distribute_strategy.scope():
+                    logs = step(next(iterator))
+                    for data in itertools.islice(iterator, self.steps_per_execution - 1):
+                        logs = step(data)
+                return logs
+
+            self.train_function = execute
+        return self.train_function
 
     def make_test_function(self, force: bool = False) -> Any:
         self._create_means()
@@ -408,7 +479,7 @@ class GenerativeModel(Configurable, keras.Model):
     def _averages(self) -> list[Any]:
         optimizer = getattr(self, "optimizer", None)
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        if optimizer is None or not optimizer.use_ema or int(optimizer.iterations.value) == 0:
+        if optimizer is None or not optimizer.use_ema or int(optimizer.iterations.numpy()) == 0:
             return []
         return list(optimizer._model_variables_moving_average)
 

@@ -291,10 +291,10 @@ class Guard(RunCallback):
         self.in_a_row = 0
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.total = int(self.model.skipped_steps)
+        self.total = int(self.model.skipped_steps.numpy())
 
     def on_step(self, step: int, logs: dict[str, float]) -> None:
-        before, self.total = self.total, int(self.model.skipped_steps)
+        before, self.total = self.total, int(self.model.skipped_steps.numpy())
         skipped = self.total - before
         if skipped == 0:
             self.in_a_row = 0

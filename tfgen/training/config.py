@@ -11,11 +11,13 @@ from tfgen import models, objectives
 from tfgen.build import build
 from tfgen.checks import check_argument, check_integer, check_one_of
 from tfgen.models.generative_model import GenerativeModel
+from tfgen.training.devices import STRATEGIES
 
 REQUIRED = {
     "seed": 0,
     "num_steps": 1,
     "batch_size": 1,
+    "num_micro_batches": 1,
     "steps_per_execution": 1,
     "log_every_steps": 1,
     "validate_every_steps": 1,
@@ -37,6 +39,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         is_section = isinstance(config.get(key), Mapping)
         check_argument(is_section, f"config.{key}", "a section (a mapping)", config.get(key))
     check_one_of("config.learning_rate_decay", config["learning_rate_decay"], ("none", "cosine"))
+    check_one_of("config.strategy", config["strategy"], STRATEGIES)
     check_one_of(
         "config.dtype_policy",
         config["dtype_policy"],
@@ -127,6 +130,7 @@ def compile_model(model: GenerativeModel, config: Mapping[str, Any], info: Any) 
         steps_per_execution=config["steps_per_execution"],
         augmentations=[build(tfgen.data.augment, spec) for spec in augmentations],
         skip_gradient_norm=config["skip_gradient_norm"],
+        num_micro_batches=config["num_micro_batches"],
     )
 
 

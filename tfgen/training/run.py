@@ -1,11 +1,13 @@
 """One run: from a config to a trained model, its test likelihood and its samples."""
 
+import contextlib
 import io
 import json
 import math
 import os
 import pathlib
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -33,6 +35,7 @@ from tfgen.training.config import (
     load_labelled_data,
     resolve_model,
 )
+from tfgen.training.devices import Devices, devices
 from tfgen.training.files import exclusive, read_json, write_atomically, write_json
 
 
@@ -42,6 +45,12 @@ def train(config: Mapping[str, Any], workdir: Any, allow_changes: bool = False) 
     On SIGTERM or SIGINT the state is saved after the step that is running, and the process ends
     with the status 143 or 130. With `config.deterministic` a run that was interrupted, killed even,
     and continued on the same machine ends with the weights of an uninterrupted one, bit for bit.
+
+    With `config.strategy="mirrored"` or `"multi_worker"` (`tfgen.training.devices`) the replicas
+    have equal parts of every batch, in order, and the mean of their gradients moves the weights:
+    the steps are those of one device, but for the noise, which each replica draws for itself. The
+    workers are equal processes with a common `workdir`; all of them read the checkpoints, the chief
+    alone writes. If one is lost the others end with an error; the same commands go on.
 
     Writes into `workdir`: `config.json` (what was run, in full), `checkpoints/`, `metrics.jsonl`,
     `tensorboard/`, `results.json`, `samples.png` or, of audio, `samples.wav`, and, of models with
@@ -55,7 +64,7 @@ def train(config: Mapping[str, Any], workdir: Any, allow_changes: bool = False) 
             printed. What does not fit the checkpoint is still refused.
 
     Returns:
-        The contents of `results.json`.
+        The contents of `results.json`; nothing on workers other than the chief.
 
     Raises:
         ValueError: an impossible value, an unknown name, bad data, a `workdir` that holds a run
@@ -67,6 +76,15 @@ def train(config: Mapping[str, Any], workdir: Any, allow_changes: bool = False) 
     workdir = pathlib.Path(workdir)
     config = json.loads(json.dumps(config))
     check_config(config)
+    placed = devices(config["strategy"])
+    num_parts = placed.num_replicas * config["num_micro_batches"]
+    is_multiple = config["batch_size"] % num_parts == 0
+    check_argument(
+        is_multiple,
+        "config.batch_size",
+        f"a multiple of {num_parts} (replicas and micro-batches)",
+        config["batch_size"],
+    )
     data = load_data(config)
     spec = resolve_model(config, data)
     sample_rate_hz = data.info.sample_rate_hz
@@ -84,13 +102,14 @@ def train(config: Mapping[str, Any], workdir: Any, allow_changes: bool = False) 
     if not changed and path.exists() and read_json(path).get("completed"):
         print(f"{workdir} holds a finished run; nothing to do.")
         return read_json(path)
-    model = build_model(config, spec)
-    compile_model(model, config, data.info)
+    with placed.strategy.scope():
+        model = build_model(config, spec)
+        compile_model(model, config, data.info)
     _check_evaluation(config)
-    with exclusive(workdir):
+    with exclusive(workdir) if placed.is_chief else contextlib.nullcontext():
         if changed:
             print("Going on with another config: " + "; ".join(changed))
-        return _run(model, data, config, resolved, workdir)
+        return _run(model, data, config, resolved, workdir, placed)
 
 
 def _run(
@@ -99,17 +118,22 @@ def _run(
     config: Mapping[str, Any],
     resolved: Mapping[str, Any],
     workdir: pathlib.Path,
+    placed: Devices,
 ) -> dict[str, Any]:
     num_steps, batch_size = config["num_steps"], config["batch_size"]
     sample_rate_hz = resolved.get("sample_rate_hz")
-    write_json(workdir / "config.json", resolved)
+    if placed.is_chief:
+        write_json(workdir / "config.json", resolved)
     _initialize(model, data, config)
     model._create_means()
     checkpoints = Checkpoints(workdir, model, config["keep_checkpoints"])
     checkpoints.restore()
     start = int(checkpoints.step)
+    placed.check_same("the step of the newest checkpoint", start)
     if start < num_steps:
-        _fit(model, data, config, workdir, checkpoints, start)
+        _fit(model, data, config, workdir, checkpoints, start, placed)
+    if not placed.is_chief:
+        return {}
 
     training_seconds = round(float(checkpoints.seconds), 1)
     checkpoints.restore_best()
@@ -120,7 +144,7 @@ def _run(
         "num_steps": num_steps,
         "batch_size": batch_size,
         "training_seconds": training_seconds,
-        "skipped_steps": int(model.skipped_steps),
+        "skipped_steps": int(model.skipped_steps.numpy()),
         "completed": True,
         **provenance(),
     }
@@ -246,8 +270,31 @@ def _fit(
     workdir: pathlib.Path,
     checkpoints: Checkpoints,
     start: int,
+    placed: Devices,
 ) -> None:
+    def batches(start_step: int, num_steps: int, *part: int) -> tf.data.Dataset:
+        return data.train.training_batches(
+            config["batch_size"], config["seed"], start_step, num_steps, *part
+        )
+
+    def fit(others: list[Any]) -> None:
+        part = placed.worker, placed.num_workers
+        model.fit(
+            batches(start, num_steps - start, *part).prefetch(2),
+            epochs=1,
+            shuffle=False,
+            verbose=0,
+            callbacks=others,
+        )
+
     num_steps = config["num_steps"]
+    guard = callbacks.Guard(start, config["max_skipped_steps"], batches)
+    if not placed.is_chief:
+        # The chief saves and leaves; one that left before it would keep it waiting.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        fit([guard])
+        return
     discrete = model.num_levels is not None
     nats_per_unit = model.num_dims * math.log(2.0) if discrete else 1.0
     unit, metric = ("bits/dim", "bits_per_dim") if discrete else ("nats", "nats")
@@ -278,21 +325,9 @@ def _fit(
         start, config["checkpoint_every_steps"], num_steps, checkpoints
     )
 
-    def batches(start_step: int, num_steps: int) -> tf.data.Dataset:
-        return data.train.training_batches(
-            config["batch_size"], config["seed"], start_step, num_steps
-        )
-
-    guard = callbacks.Guard(start, config["max_skipped_steps"], batches)
     interruption = callbacks.Interruption(start, checkpoints)
     try:
-        model.fit(
-            batches(start, num_steps - start).prefetch(2),
-            epochs=1,
-            shuffle=False,
-            verbose=0,
-            callbacks=[progress, guard, metrics, validation, pictures, saving, interruption],
-        )
+        fit([progress, guard, metrics, validation, pictures, saving, interruption])
     finally:
         interruption.restore_handlers()
 

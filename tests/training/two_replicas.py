@@ -1,0 +1,45 @@
+"""A process with two virtual CPU devices: trains with `CONFIG WORKDIR`, prints a step's draws."""
+
+import json
+import sys
+
+import keras
+import tensorflow as tf
+
+from tests.models.test_generative_model import AffineFlow, data
+from tfgen import seeds
+from tfgen.objectives import Objective
+from tfgen.training import train
+from tfgen.training.devices import devices
+
+
+class Draws(Objective):
+    """Two numbers of a replica's noise, which nothing learns from."""
+
+    def __call__(self, model, x, y=None):
+        return {
+            "loss": -model.log_prob(x),
+            "first": seeds.uniform([], model.next_seed()),
+            "second": seeds.uniform([], model.next_seed()),
+            "position": tf.reduce_max(x),
+        }
+
+
+def drawn():
+    """The means over the replicas after one step, and the generator's state before and after."""
+    with devices("mirrored").strategy.scope():
+        model = AffineFlow((3,))
+        model.compile(objective=Draws(), optimizer=keras.optimizers.SGD(0.0))
+    before = model.seeds.state.numpy().tolist()
+    batch = tf.data.Dataset.from_tensors(data(8))
+    history = model.fit(batch, verbose=0, shuffle=False).history
+    after = model.seeds.state.numpy().tolist()
+    return {name: values[0] for name, values in history.items()} | {"states": [before, after]}
+
+
+if __name__ == "__main__":
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    train(json.loads(sys.argv[1]), sys.argv[2])
+    print(json.dumps(drawn()))
