@@ -46,6 +46,8 @@ errors = [
     error(lambda: tfgen.layers.RowLSTM(2)),
     error(lambda: tfgen.layers.DiagonalBiLSTM(2)),
     error(lambda: tfgen.layers.IncrementalPass(tfgen.layers.MaskedMLP(2, 1, [3]), None)),
+    error(lambda: tfgen.layers.MaskedConv2D(2, 3, "B").initial_state(1)),
+    error(lambda: tfgen.layers.MaskedConv2D(2, 3, "B").initial_memory(1, 4)),
     error(lambda: tfgen.export),
     error(import_models),
 ]
@@ -78,7 +80,15 @@ def test_values_and_gradients_are_those_of_tensorflow(tmp_path):
         np.testing.assert_allclose(value, loss, rtol=1e-5, atol=1e-6, err_msg=name)
         for mine, theirs in zip(received, gradients, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6, err_msg=name)
-    names = ("RowLSTM", "DiagonalBiLSTM", "IncrementalPass", "tfgen.export", "This part of tfgen")
+    names = (
+        "RowLSTM",
+        "DiagonalBiLSTM",
+        "IncrementalPass",
+        "A pass over the pixels",
+        "A pass over the rows",
+        "tfgen.export",
+        "This part of tfgen",
+    )
     assert len(errors) == len(names)
     for name, error in zip(names, errors, strict=True):
         assert error.startswith(f"{name} needs Keras's TensorFlow backend; received: 'jax'.")

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tfgen.checks import check_backend
 from tfgen.configurable import Configurable
 from tfgen.layers.functions import Tensor, add_bias, convolve
 
@@ -108,6 +109,7 @@ class CausalConv2D(ComputedKernel):
 
     def initial_memory(self, batch_size: Any, width: int) -> tf.Tensor:
         """The rows above the first one: zeros, `[B, rows_above, width, C]`."""
+        check_backend("A pass over the rows")
         return tf.zeros([batch_size, self.rows_above, width, self.num_channels], self.compute_dtype)
 
     def step_row(self, x_row: tf.Tensor, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -124,6 +126,7 @@ class CausalConv2D(ComputedKernel):
         return self._with_bias(self._convolve(memory, self.effective_kernel("above"), 0, (1, 1)))
 
     def initial_state(self, batch_size: Any) -> tf.Tensor:
+        check_backend("A pass over the pixels")
         return tf.zeros([batch_size, 1, self.columns_left, self.num_channels], self.compute_dtype)
 
     def step(
@@ -156,7 +159,7 @@ class DownShift(Configurable, keras.Layer):
     """Moves an image down by one row: the first row is zero, the last one is dropped."""
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.pad(x, [[0, 0], [1, 0], [0, 0], [0, 0]])[:, :-1]
+        return ops.pad(x, [[0, 0], [1, 0], [0, 0], [0, 0]])[:, :-1]
 
     def initial_memory(self, batch_size: Any, width: int) -> tf.Tensor:
         return tf.zeros([batch_size, 1, width, self.num_channels], self.compute_dtype)
@@ -175,7 +178,7 @@ class RightShift(Configurable, keras.Layer):
         self.num_channels = input_shape[-1]
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.pad(x, [[0, 0], [0, 0], [1, 0], [0, 0]])[:, :, :-1]
+        return ops.pad(x, [[0, 0], [0, 0], [1, 0], [0, 0]])[:, :, :-1]
 
     def initial_memory(self, batch_size: Any, width: int) -> tuple[()]:
         return ()
