@@ -168,6 +168,13 @@ def check(case, folder):
     np.testing.assert_allclose(loaded.log_prob(x, y, **options), report["log_prob"], rtol=1e-6)
 
 
+def check_exports(case, folder):
+    """A clean process serves the numbers of the live model."""
+    model, _ = make(case)
+    x, y = data(model, 3)
+    check_export(model, x, folder, y)
+
+
 def test_the_design_covers_every_pair_that_is_not_refused():
     assert set().union(*map(pairs_of, DESIGN)) == set().union(*map(pairs_of, ALL))
     factors = itertools.combinations(FACTORS, 2)
@@ -185,6 +192,7 @@ def test_pairs(case, tmp_path):
 @pytest.mark.parametrize("case", ALL, ids="-".join)
 def test_everything(case, tmp_path):
     check(case, tmp_path)
+    check_exports(case, tmp_path / "export")
 
 
 @pytest.mark.parametrize(("pair", "reason"), REFUSED.items(), ids="-".join)
@@ -204,6 +212,4 @@ def test_refusals(pair, reason):
 
 @pytest.mark.parametrize("case", EXPORTED, ids="-".join)
 def test_exports(case, tmp_path):
-    model, _ = make(case)
-    x, y = data(model, 3)
-    check_export(model, x, tmp_path, y)
+    check_exports(case, tmp_path)
