@@ -16,6 +16,7 @@ from tests.training.test_run import lines_of, small_config
 from tests.training.test_survival import ROOT, TRAIN, wait_for_step
 from tfgen import seeds
 from tfgen.data import load
+from tfgen.models.data_parallel import Derivative, on_replicas
 from tfgen.objectives import NegativeLogProb
 from tfgen.training import train
 from tfgen.training.devices import devices
@@ -160,6 +161,20 @@ def test_one_bad_part_skips_the_step_of_all():
     assert int(skipped.skipped_steps) == 2  # one of each epoch
     for a, b in zip(skipped.optimizer.variables, whole.optimizer.variables, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=b.path)
+
+
+def test_what_layers_store_is_not_lost_on_replicas_in_silence():
+    layer = keras.layers.BatchNormalization()
+    layer.build([None, 3])
+
+    def differentiate(x, y):
+        loss = tf.reduce_mean(layer(x, training=True))
+        return Derivative({}, loss, [])
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    message = "layers that store what they see while they train; received: .*moving_mean"
+    with pytest.raises(ValueError, match=message):
+        on_replicas(strategy, differentiate, layer.variables, False, tf.zeros([4, 3]), None)
 
 
 def test_workers_have_the_parts_of_a_batch_in_order():

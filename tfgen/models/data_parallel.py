@@ -58,7 +58,7 @@ def in_micro_batches(differentiate: Differentiate, num: int, x: Any, y: Any) -> 
 def on_replicas(
     strategy: tf.distribute.Strategy,
     differentiate: Differentiate,
-    generators: Sequence[keras.Variable],
+    variables: Sequence[keras.Variable],
     jit_compile: bool,
     x: Any,
     y: Any,
@@ -73,11 +73,18 @@ def on_replicas(
     Args:
         strategy: whose replicas.
         differentiate: the derivative of a part; its variables were made in the strategy's scope.
-        generators: states of the model's seed generators; each moves on by one.
+        variables: the model's. The states of its seed generators move on by one; no others may
+            change.
         jit_compile: compile with XLA.
         x: examples.
         y: their conditions, or None.
+
+    Raises:
+        ValueError: parts of different sizes, or a layer that changes a variable in its call, as
+            Keras's `BatchNormalization` does: what the replicas store would be lost.
     """
+    generators = [v for v in variables if v.name == "seed_generator_state"]
+    variables = [v for v in variables if v.name != "seed_generator_state"]
     local_devices = strategy.extended.worker_devices
     size = _part_size(x, len(local_devices), "batch_size")
     states = [tf.identity(state.value) for state in generators]
@@ -92,8 +99,15 @@ def on_replicas(
             for state in states
         ]
         # What the part changes (the seed generators) stays in the scope: a pure function.
-        with keras.StatelessScope(list(zip(generators, folded, strict=True))):
+        with keras.StatelessScope(list(zip(generators, folded, strict=True))) as scope:
             derivative = differentiate(x, y)
+        changed = [v.path for v in variables if scope.get_current_value(v) is not None]
+        check_argument(
+            not changed,
+            "strategy",
+            "one of one device for layers that store what they see while they train",
+            f"replicas, and changes of {', '.join(changed)}",
+        )
         layout.of(derivative)
         return tf.concat([tf.reshape(v, [-1]) for v in layout.pack(derivative)], 0)
 

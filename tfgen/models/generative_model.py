@@ -335,10 +335,9 @@ class GenerativeModel(Configurable, keras.Model):
         differentiate = whole if self.num_micro_batches == 1 else in_parts
         if not self._is_distributed:
             return differentiate(x, y)
-        generators = [v for v in self.variables if v.name == "seed_generator_state"]
         jit_compile = bool(self._compile_arguments["jit_compile"])
         strategy = self._distribute_strategy
-        return on_replicas(strategy, differentiate, generators, jit_compile, x, y)
+        return on_replicas(strategy, differentiate, self.variables, jit_compile, x, y)
 
     def _apply(
         self, loss: tf.Tensor, gradients: Sequence[Any], variables: Sequence[Any]
