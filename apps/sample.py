@@ -194,13 +194,15 @@ def interpolations(model: Any, labels: Any, options: dict[str, Any]) -> Any:
     in_turn = [pair for row in itertools.zip_longest(*pairs) for pair in row if pair is not None]
     first, second = np.stack(in_turn[: _NUM.value], axis=1)
     y = None if model.num_classes is None else test.y[first]
-    encode = model.encode
+    encode, decode = model.encode, model.decode
     if isinstance(model, Flow):  # integers are dequantised
-        encode = functools.partial(model.encode, seed=options["seed"])
+        encode = functools.partial(encode, seed=options["seed"])
+    else:
+        decode = functools.partial(model.decode_or_draw, seed=options["seed"])
     start, end = (np.asarray(encode(test.x[rows], y)) for rows in (first, second))
     path = straight_paths(start, end, NUM_POINTS)
     y = None if y is None else np.repeat(y, NUM_POINTS)
-    decoded = decode(model, path.reshape(-1, *path.shape[2:]), y, options["seed"])
+    decoded = np.asarray(decode(path.reshape(-1, *path.shape[2:]), y))
     return image_rows(decoded.reshape(*path.shape[:2], *model.event_shape), model.num_levels)
 
 
@@ -252,7 +254,8 @@ def latent_traversals(model: Any, labels: Any, options: dict[str, Any]) -> Any:
     y = None
     if model.is_conditional:
         y = np.repeat(test.y[[index]], len(dimensions) * NUM_POINTS, axis=0)
-    decoded = decode(model, path.reshape(-1, *model.latent_shape), y, options["seed"])
+    path_of_codes = path.reshape(-1, *model.latent_shape)
+    decoded = np.asarray(model.decode_or_draw(path_of_codes, y, options["seed"]))
     return image_rows(decoded.reshape(*path.shape[:2], *model.event_shape), model.num_levels)
 
 
@@ -294,19 +297,6 @@ def recombinations(model: Any, labels: Any, options: dict[str, Any]) -> Any:
     return image_rows(
         np.concatenate([top, np.concatenate([x[:, None], mixed], 1)]), model.num_levels
     )
-
-
-def decode(model: Any, z: Any, y: Any, seed: Any) -> Any:
-    """The mean of p(x | z); where that has no closed form (an autoregressive one), a draw of it."""
-    import numpy as np
-    import tensorflow as tf
-
-    try:
-        return np.asarray(model.decode(z, y))
-    except NotImplementedError:
-        z = tf.cast(z, model.float_dtype)
-        likelihood = model.likelihood(z, model.condition(y, len(z)))
-        return np.asarray(likelihood.sample(seed=model.next_seed(seed)))
 
 
 def _check_has_latents(model: Any, flag: str) -> None:

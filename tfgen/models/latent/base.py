@@ -174,15 +174,19 @@ class LatentVariableModel(GenerativeModel):
         z = tf.cast(z, self.float_dtype)
         return self.likelihood(z, self.condition(y, tf.shape(z)[0])).mean()
 
-    def reconstruct(self, x: Any, y: Any = None, seed: Any = None) -> tf.Tensor:
-        """`decode` at `encode(x)`: the mean of p(x | z) at the posterior's centre, in data units;
-        where it has no closed form (an autoregressive likelihood), a draw."""
-        z = self.encode(x, y)
+    def decode_or_draw(self, z: Any, y: Any = None, seed: Any = None) -> tf.Tensor:
+        """`decode`; where p(x | z) has a mean in no closed form (an autoregressive likelihood), a
+        draw of it."""
         try:
             return self.decode(z, y)
         except NotImplementedError:
+            z = tf.cast(z, self.float_dtype)
             likelihood = self.likelihood(z, self.condition(y, tf.shape(z)[0]))
             return likelihood.sample(seed=self.next_seed(seed))
+
+    def reconstruct(self, x: Any, y: Any = None, seed: Any = None) -> tf.Tensor:
+        """`decode_or_draw` at `encode(x)`, the posterior's centre, in data units."""
+        return self.decode_or_draw(self.encode(x, y), y, seed)
 
     def default_objective(self) -> Any:
         return {"type": "ELBO"}
