@@ -194,7 +194,8 @@ def interpolations(model: Any, labels: Any, options: dict[str, Any]) -> Any:
     in_turn = [pair for row in itertools.zip_longest(*pairs) for pair in row if pair is not None]
     first, second = np.stack(in_turn[: _NUM.value], axis=1)
     y = None if model.num_classes is None else test.y[first]
-    encode, decode = model.encode, model.decode
+    encode: Any = model.encode
+    decode: Any = model.decode
     if isinstance(model, Flow):  # integers are dequantised
         encode = functools.partial(encode, seed=options["seed"])
     else:
