@@ -192,7 +192,8 @@ def test_pairs(case, tmp_path):
 @pytest.mark.parametrize("case", ALL, ids="-".join)
 def test_everything(case, tmp_path):
     check(case, tmp_path)
-    check_exports(case, tmp_path / "export")
+    if "ELBO" in case:  # an export holds no objective: one of the four, which refuses nothing
+        check_exports(case, tmp_path / "export")
 
 
 @pytest.mark.parametrize(("pair", "reason"), REFUSED.items(), ids="-".join)
