@@ -133,7 +133,9 @@ def data(model, num=4):
 
 def check(case, folder):
     """Two steps move the weights; reports are finite; a saved model is the same model."""
+    keras.utils.set_random_seed(0)
     model, objective = make(case)
+    free_bits = getattr(objective, "free_bits", -np.inf)
     x, y = data(model)
     randomize(model)
     model.initialize(x, y)
@@ -150,8 +152,11 @@ def check(case, folder):
             assert np.isfinite(gradient).all(), variable.path
         assert all(np.isfinite(value).all() and value.shape == (4,) for value in terms.values())
         model.optimizer.apply(gradients, variables)
+    # At the first step of a warm-up beta is 0; a divergence below the free bits is a constant.
+    reaches_prior = tf.reduce_mean(terms.get("kl", np.inf)) > free_bits
     moved = {v.path for v, b in zip(variables, before, strict=True) if np.any(v.numpy() != b)}
-    for part in (model.encoder, model.decoder, model.posterior_part, model.prior_part):
+    parts = [model.encoder, model.decoder, model.posterior_part]
+    for part in [*parts, model.prior_part] if reaches_prior else parts:
         of_part = {variable.path for variable in part.trainable_variables}
         assert moved & of_part or not of_part, part.name
 
