@@ -60,7 +60,7 @@ def main() -> None:
         from tfgen.serving.latency import cold_start, latency
 
         print("\n  milliseconds an answer, the best of several")
-        header = ("signature", "batch", "served", "live", "examples a second, served")
+        header = ("signature", "batch", "served", "in one thread", "live", "examples a second")
         _print([header, *latency(model, version)])
         print("\n  cold start, one example")
         _print([("", "ready, s", "first log_prob, ms"), *cold_start(model, version)])

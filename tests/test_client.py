@@ -20,6 +20,7 @@ from tests.conformance import randomize
 from tests.export_checks import check_served
 from tfgen.models import PixelCNN
 from tfgen.serving.session import ServedModel
+from tfgen.serving.warmup import example_request
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
 metadata_pb2, predict_pb2, service = (
@@ -150,6 +151,15 @@ def test_every_signature_of_an_autoregressive_model(model, version, tmp_path):
     # Live samples are XLA's, the served ones a plain graph's: the same for the same seed.
     assert {"complete", "complete_xla", "sample", "sample_xla"} < set(model.signatures())
     check_served(version, model, images(), tmp_path)
+
+
+def test_a_server_that_starts_operations_in_one_thread_gives_the_same_answers(model, version):
+    free, in_one_thread = ServedModel(version), ServedModel(version, one_thread=True)
+    for signature in model.signatures():
+        _, inputs = example_request(model, signature, 3)
+        expected = free(signature, inputs)
+        for name, received in in_one_thread(signature, inputs).items():
+            np.testing.assert_allclose(received, expected[name], rtol=1e-6, err_msg=signature)
 
 
 def test_answers_are_the_live_models(model, connect):

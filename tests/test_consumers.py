@@ -121,6 +121,6 @@ def test_tflite(signature, model, version, x):
 def test_latency_is_of_every_signature_and_batch_size(model, version):
     rows = latency(model, version, (1, 3), num_repeats=1)
     assert [row[:2] for row in rows] == [(name, n) for name in model.signatures() for n in (1, 3)]
-    for _, batch_size, served, live, throughput in rows:
-        assert live > 0.0
+    for _, batch_size, served, in_one_thread, live, throughput in rows:
+        assert in_one_thread > 0.0 and live > 0.0
         assert throughput == round(1e3 * batch_size / served)

@@ -3,6 +3,7 @@
 import pathlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -20,38 +21,37 @@ def latency(
     num_repeats: int = 200,
     budget_seconds: float = 30.0,
 ) -> list[tuple]:
-    """(signature, batch size, milliseconds served, milliseconds live, examples a second served) for
-    each signature.
+    """(signature, batch size, milliseconds served, the same in one thread, milliseconds live,
+    examples a second served) for each signature.
 
-    Served is the version in a TensorFlow session, live the model's own signature as a
+    Served is the version in a TensorFlow session, "in one thread" in one that starts operations one
+    after another (`ServedModel`), live the model's own signature as a
     `tf.function` of a free batch size, in this process, in turn; inputs and outputs are arrays. The
     best of at most `num_repeats`, of which none starts once `budget_seconds` are spent; batch sizes
     after one that took as long are left out. A loop gets faster, served and live, over its first
     tens of calls: ten of them rank the two by chance. Live for one batch size alone can be faster
     than either: noise of a fixed seed is then a constant.
     """
-    served = ServedModel(version)
+    sessions = [ServedModel(version), ServedModel(version, one_thread=True)]
     rows = []
     for signature, (function, specs) in model.signatures().items():
         live = tf.function(function, input_signature=specs, autograph=False)
         for batch_size in batch_sizes:
             _, inputs = warmup.example_request(model, signature, batch_size)
-            seconds = _best_of(
-                [
-                    lambda inputs=inputs, signature=signature: served(signature, inputs),
-                    lambda inputs=inputs, live=live: [
-                        value.numpy() for value in live(*map(tf.constant, inputs.values())).values()
-                    ],
-                ],
-                num_repeats,
-                budget_seconds,
-            )
+            calls = [partial(session, signature, inputs) for session in sessions]
+            seconds = _best_of([*calls, partial(_call, live, inputs)], num_repeats, budget_seconds)
             milliseconds = [1e3 * value for value in seconds]
             rows.append((signature, batch_size, *milliseconds, round(batch_size / seconds[0])))
             if sum(seconds) > budget_seconds:
                 break
-    served.close()
+    for session in sessions:
+        session.close()
     return rows
+
+
+def _call(function: Callable[..., Any], inputs: dict[str, Any]) -> None:
+    for value in function(*map(tf.constant, inputs.values())).values():
+        value.numpy()
 
 
 def cold_start(model: GenerativeModel, version: pathlib.Path) -> list[tuple]:

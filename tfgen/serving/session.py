@@ -25,13 +25,20 @@ import tensorflow as tf
 class ServedModel:
     """Calls `model(signature, inputs)` by name, as a server's Predict does.
 
+    Args:
+        folder: the version.
+        one_thread: start operations one after another in one thread, each itself still free to use
+            all; on a CPU only.
+
     Attributes:
         signatures: name -> `SignatureDef`.
     """
 
-    def __init__(self, folder: Any):
+    def __init__(self, folder: Any, one_thread: bool = False):
+        config = tf.compat.v1.ConfigProto()
+        config.experimental.executor_type = "SINGLE_THREADED_EXECUTOR" if one_thread else ""
         with tf.Graph().as_default():
-            self._session = tf.compat.v1.Session()
+            self._session = tf.compat.v1.Session(config=config)
             loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], str(folder))
         self.signatures = {
             name: definition
