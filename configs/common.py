@@ -12,7 +12,9 @@ def default() -> ConfigDict:
     config.num_steps = 1000
     config.batch_size = 64
     config.num_micro_batches = 1  # gradient accumulation: a batch in so many parts, one at a time
+    # Steps between two returns to Python: what is due at one of them happens at the last.
     config.steps_per_execution = 1
+    config.prefetch_batches = 2  # made ready while a step runs; 0: one after the other
     config.strategy = "none"  # or "mirrored", all GPUs of a machine, or "multi_worker"
     config.dtype_policy = "float32"
     config.jit_compile = True

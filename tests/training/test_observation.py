@@ -168,6 +168,7 @@ def show_progress(monkeypatch):
     clock = iter(range(1000))
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: float(next(clock)))
     progress = callbacks.Progress(0, 100, 2.0, "bits/dim")
+    progress.set_params({"steps": 100})
     for batch in range(100):
         progress.validation = 3.5 if batch > 50 else None
         progress.on_train_batch_end(batch, {"log_prob": -4.0})

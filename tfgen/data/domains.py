@@ -69,7 +69,7 @@ class AdaptationSplit(Split):
             none = tf.fill(tf.shape(target)[:1], tf.constant(UNLABELLED, y.dtype))
             return tf.concat([x, target], axis=0), tf.concat([y, none], axis=0)
 
-        return tf.data.Dataset.zip(labelled, targets).map(join).prefetch(2)
+        return tf.data.Dataset.zip(labelled, targets).map(join)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -98,7 +98,7 @@ class Split:
         Every epoch is a permutation of the examples that depends on (seed, epoch) alone, and
         batches run on over the end of an epoch. Step k holds the positions k B .. (k+1) B - 1 of
         that stream, so a run resumed at step k sees the batches of an uninterrupted one. B may be
-        larger than N.
+        larger than N. Nothing is prefetched.
 
         Args:
             batch_size: B.
@@ -138,9 +138,8 @@ class Split:
             positions = positions.map(lambda batch: batch[worker * size : (worker + 1) * size])
         # The stream never ends, which flat_map does not tell.
         cardinality = tf.data.INFINITE_CARDINALITY if num_steps is None else num_steps
-        batches = positions.map(self._gather(), num_parallel_calls=2)
-        batches = batches.apply(tf.data.experimental.assert_cardinality(cardinality))
-        return batches.prefetch(2)
+        batches = positions.map(self._gather())
+        return batches.apply(tf.data.experimental.assert_cardinality(cardinality))
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
         """One ordered pass over x, or (x, y), in batches of `batch_size`; the last may be short."""

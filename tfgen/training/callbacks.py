@@ -37,7 +37,9 @@ class RunCallback(keras.callbacks.Callback):
         self.start_step = self.step = self.previous = start_step
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.previous, self.step = self.step, self.start_step + batch + 1
+        # Of a last execution that has fewer steps Keras gives the number that a whole one has.
+        done = min(batch + 1, self.params["steps"])
+        self.previous, self.step = self.step, self.start_step + done
         self.on_step(self.step, logs or {})
 
     def on_step(self, step: int, logs: dict[str, float]) -> None:

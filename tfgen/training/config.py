@@ -19,6 +19,7 @@ REQUIRED = {
     "batch_size": 1,
     "num_micro_batches": 1,
     "steps_per_execution": 1,
+    "prefetch_batches": 0,
     "log_every_steps": 1,
     "validate_every_steps": 1,
     "checkpoint_every_steps": 1,

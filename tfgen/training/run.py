@@ -280,7 +280,7 @@ def _fit(
     def fit(others: list[Any]) -> None:
         part = placed.worker, placed.num_workers
         model.fit(
-            batches(start, num_steps - start, *part).prefetch(2),
+            batches(start, num_steps - start, *part).prefetch(config["prefetch_batches"]),
             epochs=1,
             shuffle=False,
             verbose=0,

@@ -208,6 +208,7 @@ class Trainer:
             batches = train.training_batches(
                 config["batch_size"], config["seed"], start, end - start
             )
+            batches = batches.prefetch(config["prefetch_batches"])
             model.fit(batches, epochs=1, shuffle=False, verbose=0)
             start = end
             with model.averaged_weights():
