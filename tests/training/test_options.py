@@ -75,30 +75,34 @@ def test_several_steps_an_execution_are_the_same_steps(plain, tmp_path, monkeypa
         assert ours[end]["loss"] == pytest.approx(mean, rel=1e-5)
 
 
-def losses(policy, num_steps=8, **optimizer):
+def momentum_model(initial_scale=None):
+    """A model that learns with momentum, its loss scaled if a scale is given."""
     keras.utils.set_random_seed(0)
-    model = AffineFlow((3,), dtype=policy)
-    made = keras.optimizers.SGD(0.05, momentum=0.9)
-    if optimizer:
-        made = keras.optimizers.LossScaleOptimizer(made, **optimizer)
-    model.compile(optimizer=made, jit_compile=False)
+    model = AffineFlow((3,))
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+    if initial_scale is not None:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=initial_scale)
+    model.compile(optimizer=optimizer, jit_compile=False)
+    return model
+
+
+def losses(model, num_steps):
     batch = tf.data.Dataset.from_tensors(data(32))
-    curve = [
-        model.fit(batch, shuffle=False, verbose=0).history["loss"][0] for _ in range(num_steps)
-    ]
-    return np.array(curve), model
+    fits = [model.fit(batch, shuffle=False, verbose=0) for _ in range(num_steps)]
+    return np.array([fit.history["loss"][0] for fit in fits])
 
 
 def test_loss_scaling_leaves_the_steps_as_they_are():
     """Powers of two scale and unscale without rounding; an overflow costs its step alone."""
-    expected, plain = losses("float32")
-    received, scaled = losses("float32", initial_scale=2.0**10)
-    np.testing.assert_array_equal(received, expected)
+    plain, scaled = momentum_model(), momentum_model(2.0**10)
+    expected = losses(plain, 8)
+    np.testing.assert_array_equal(losses(scaled, 8), expected)
     for ours, theirs in zip(scaled.trainable_variables, plain.trainable_variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
     # 2^127 times the gradient overflows; the scale is halved until it does not.
-    received, scaled = losses("float32", num_steps=20, initial_scale=2.0**127)
+    scaled = momentum_model(2.0**127)
+    received = losses(scaled, 20)
     num_skipped = 127 - int(np.log2(float(scaled.optimizer.dynamic_scale)))
     assert 0 < num_skipped < 12
     np.testing.assert_array_equal(received[:num_skipped], expected[0])

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.models.test_generative_model import AffineFlow, TwoPlayers, data
+from tests.training.test_options import losses, momentum_model
 from tests.training.test_run import lines_of, small_config
 from tests.training.test_survival import ROOT, TRAIN, wait_for_step
 from tfgen import seeds
@@ -79,6 +80,17 @@ def test_two_devices_take_the_steps_of_one(one_device, tmp_path):
         assert expected[0] != expected[1]
     halves = data(8).reshape(2, -1).max(axis=1)
     assert drawn["position"] == pytest.approx(halves.mean(), rel=1e-6)
+
+    # Scaled gradients, of a part perhaps, overflow at first: all replicas skip these steps, then
+    # take those of one device without a scale.
+    scaled, model = drawn["scaled"], momentum_model()
+    num_skipped = 127 - int(np.log2(scaled["scale"]))
+    assert 0 < num_skipped < 12
+    expected = losses(model, 20 - num_skipped)
+    expected = np.concatenate([np.full(num_skipped, expected[0]), expected])
+    np.testing.assert_allclose(scaled["losses"], expected, rtol=1e-5)
+    for ours, theirs in zip(scaled["weights"], model.trainable_variables, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def start_worker(index, ports, config, workdir):

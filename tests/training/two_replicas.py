@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tests.models.test_generative_model import AffineFlow, data
+from tests.training.test_options import losses, momentum_model
 from tfgen import seeds
 from tfgen.objectives import Objective
 from tfgen.training import train
@@ -37,9 +38,22 @@ def drawn():
     return {name: values[0] for name, values in history.items()} | {"states": [before, after]}
 
 
+def scaled_losses():
+    """The losses of 20 steps whose first overflow, the loss scale and the weights after them."""
+    with devices("mirrored").strategy.scope():
+        model = momentum_model(initial_scale=2.0**127)
+    curve = losses(model, 20)
+    weights = [v.numpy().tolist() for v in model.trainable_variables]
+    return {
+        "losses": curve.tolist(),
+        "scale": float(model.optimizer.dynamic_scale.numpy()),
+        "weights": weights,
+    }
+
+
 if __name__ == "__main__":
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
     train(json.loads(sys.argv[1]), sys.argv[2])
-    print(json.dumps(drawn()))
+    print(json.dumps({**drawn(), "scaled": scaled_losses()}))

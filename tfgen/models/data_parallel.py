@@ -132,8 +132,12 @@ def apply_across_replicas(
     """Makes `optimizer.apply` take the mean gradient, in a cross-replica context.
 
     Keras's own is called on every replica with the replica's gradient, sums them after it has
-    clipped them, and cannot be under a condition.
+    clipped them, and cannot be under a condition. Of a `LossScaleOptimizer` the scaled mean decides
+    whether all replicas move or the scale is halved.
     """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        object.__setattr__(optimizer, "_tf_apply", optimizer._common_apply)
+        optimizer = optimizer.inner_optimizer
 
     def update(variable: keras.Variable, function: Callable[..., None], *arguments: Any) -> None:
         strategy.extended.update(variable.value, function, args=arguments, group=False)

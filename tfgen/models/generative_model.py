@@ -277,10 +277,7 @@ class GenerativeModel(Configurable, keras.Model):
         check_argument(
             accumulates is None, "optimizer.gradient_accumulation_steps", allowed, accumulates
         )
-        is_scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
         if self._is_distributed:
-            policy = self.dtype_policy.name
-            check_argument(not is_scaled, "dtype", "one without loss scaling on replicas", policy)
             apply_across_replicas(self.optimizer, self._distribute_strategy)
         self.optimizer.build(self.trainable_variables)
 
