@@ -22,7 +22,7 @@ def main() -> None:
     if _JSON.value is not None and os.path.isdir(_JSON.value):
         raise ValueError(f"--json must be a file; received the folder {_JSON.value}.")
 
-    from tfgen.evaluation.benchmark import benchmark
+    from tfgen.evaluation.benchmark import benchmark, input_seconds
     from tfgen.training import config as configuration
     from tfgen.training.files import write_json
     from tfgen.training.run import provenance
@@ -39,6 +39,9 @@ def main() -> None:
         x = model.augment(x, model.next_seed(config["seed"]))
 
     figures = benchmark(model, x, y)
+    figures["input_seconds"] = input_seconds(
+        data.train.training_batches(config["batch_size"], config["seed"])
+    )
     about = {"model": spec["type"], "data": config["data"]["name"], "dtype": config["dtype_policy"]}
     origin = provenance()
     rows = {
@@ -47,6 +50,7 @@ def main() -> None:
         "compile time": f"{figures['compile_seconds']:.1f} s",
         "step, with XLA": f"{1e3 * figures['step_seconds']:.1f} ms",
         "step, without XLA": f"{1e3 * figures['step_seconds_without_xla']:.1f} ms",
+        "input of a step, alone": f"{1e3 * figures['input_seconds']:.2f} ms",
         "training": f"{figures['examples_per_second']:,.0f} examples/s",
         "work of a step": f"{figures['flop_per_step'] / 1e9:.3f} GFLOP in products",
         "rate of a step": f"{figures['flop_per_step'] / figures['step_seconds'] / 1e9:.1f} GFLOP/s",

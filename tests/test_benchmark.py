@@ -144,6 +144,19 @@ def test_medians_of_two_in_turn_within_a_budget(monkeypatch, budget, medians, ro
     assert made == rounds * ["train", "multiply"]
 
 
+def test_input_of_a_step_is_the_median_batch(monkeypatch):
+    """The first batch, which starts the pipeline, is not counted."""
+    now, costs = [0.0], iter([100.0, 3.0, 1.0, 2.0, 50.0, 2.5])
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+
+    def batches():
+        for cost in costs:
+            now[0] += cost
+            yield np.zeros(2)
+
+    assert module.input_seconds(batches(), num_batches=5) == 2.5
+
+
 def test_refusals(data):
     model = Reconstruction((DATA,))
     with pytest.raises(ValueError, match="model must be compiled"):

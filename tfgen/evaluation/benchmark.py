@@ -7,7 +7,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -99,6 +99,22 @@ def benchmark(
         "sample_passes": sample / log_prob,
         "peak_memory_bytes": peak_memory,
     }
+
+
+def input_seconds(batches: Iterable[Any], num_batches: int = 200) -> float:
+    """Seconds that a batch of the training data takes to make, when nothing waits for it.
+
+    The median over `num_batches` after the first. Where it is shorter than a step and
+    `config.prefetch_batches` is not 0, a step does not wait for its data.
+
+    Args:
+        batches: at least `num_batches` + 1 of them, e.g. of `Split.training_batches`.
+        num_batches: how many are timed.
+    """
+    check_integer("num_batches", num_batches, minimum=1)
+    iterator = iter(batches)
+    next(iterator)
+    return statistics.median(_seconds(lambda: next(iterator)) for _ in range(num_batches))
 
 
 @contextlib.contextmanager
