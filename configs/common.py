@@ -18,7 +18,8 @@ def default() -> ConfigDict:
     config.strategy = "none"  # or "mirrored", all GPUs of a machine, or "multi_worker"
     config.dtype_policy = "float32"
     config.jit_compile = True
-    config.deterministic = False  # the same bits from every run and every resumed run; slower
+    # The same bits from every run and every resumed run; Keras then trains without XLA.
+    config.deterministic = False
 
     config.data = ConfigDict({"name": "digits"})
     config.model = ConfigDict({"type": "RealNVP"})

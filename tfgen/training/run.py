@@ -45,6 +45,7 @@ def train(config: Mapping[str, Any], workdir: Any, allow_changes: bool = False) 
     On SIGTERM or SIGINT the state is saved after the step that is running, and the process ends
     with the status 143 or 130. With `config.deterministic` a run that was interrupted, killed even,
     and continued on the same machine ends with the weights of an uninterrupted one, bit for bit.
+    (TensorFlow's operations are then deterministic, and Keras compiles no step with XLA.)
 
     With `config.strategy="mirrored"` or `"multi_worker"` (`tfgen.training.devices`) the replicas
     have equal parts of every batch, in order, and the mean of their gradients moves the weights:
