@@ -1,5 +1,6 @@
 """A process with two virtual CPU devices: trains with `CONFIG WORKDIR`, prints a step's draws."""
 
+import faulthandler
 import json
 import sys
 
@@ -52,6 +53,7 @@ def scaled_losses():
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(300, exit=True)  # if it hangs: where
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
