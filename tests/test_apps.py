@@ -107,11 +107,20 @@ def test_yardsticks_of_tables():
 
 
 def test_export_and_benchmark(workdir, tmp_path):
+    import tfgen
+
     app("export", f"--workdir={workdir}", f"--out={tmp_path / 'served'}")
     assert (tmp_path / "served" / "1" / "saved_model.pb").exists()
-    app("benchmark", SMOKE, f"--json={tmp_path / 'b.json'}")
+    arguments = ["--predict_replicas=1,8", "--link_bytes_per_second=1e6"]
+    app("benchmark", SMOKE, *arguments, f"--json={tmp_path / 'b.json'}")
     figures = json.loads((tmp_path / "b.json").read_text())
-    assert figures["num_parameters"] > 0
+    gradient_bytes = 4 * tfgen.load(workdir).count_params()  # and four for what does not train
+    one, eight = figures["predictions"]
+    alone = max(figures["step_seconds"], figures["input_seconds"])
+    assert (one["num_replicas"], one["collective_seconds"], one["step_seconds"]) == (1, 0, alone)
+    expected = 14 * (gradient_bytes / 8 / 1e6 + 5e-5)
+    assert eight["collective_seconds"] == pytest.approx(expected, rel=0.05)
+    assert eight["step_seconds"] == alone + eight["collective_seconds"]
 
 
 BAD_INVOCATIONS = [
@@ -137,6 +146,7 @@ BAD_INVOCATIONS = [
     ("sample", ["--workdir=W", "--interpolate", "--out=a.npz"], "unless --out is a .png file"),
     ("export", [], "--workdir must be given"),
     ("benchmark", [], "--config must be given"),
+    ("benchmark", [SMOKE, "--predict_replicas=8,some"], "must be numbers of 1 and more; received"),
     ("report", ["--out=W"], "folders of runs must be given"),
 ]
 

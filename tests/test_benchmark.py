@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfgen.evaluation import benchmark as module
-from tfgen.evaluation.benchmark import benchmark
+from tfgen.evaluation.benchmark import benchmark, predicted_step_seconds
 from tfgen.evaluation.cost_analysis import product_flop
 from tfgen.models import GenerativeModel
 
@@ -155,6 +155,32 @@ def test_input_of_a_step_is_the_median_batch(monkeypatch):
             yield np.zeros(2)
 
     assert module.input_seconds(batches(), num_batches=5) == 2.5
+
+
+def test_step_on_paper():
+    """A ring of four sends each quarter of 400 bytes six times, at 50 bytes a second."""
+    link = {"link_bytes_per_second": 50.0, "link_latency_seconds": 0.1}
+    step, collective = predicted_step_seconds(4, 3.0, 1.0, 400, **link)
+    assert collective == pytest.approx(6 * (100 / 50 + 0.1))
+    assert step == pytest.approx(3.0 + collective)
+    assert predicted_step_seconds(1, 3.0, 5.0, 400, **link) == (5.0, 0.0)  # waits for its data
+    with pytest.raises(ValueError, match="num_replicas must be an integer >= 1; received: 0"):
+        predicted_step_seconds(0, 3.0, 1.0, 400, **link)
+    with pytest.raises(ValueError, match="link_bytes_per_second must be positive"):
+        predicted_step_seconds(2, 3.0, 1.0, 400, 0.0, 0.1)
+
+
+def test_collective_of_one_replica_is_the_vector(monkeypatch):
+    """The first reduction, which is traced, is not timed."""
+    waited = []
+    monkeypatch.setattr(module, "_wait", waited.append)
+    ticks = iter([0.0, 5.0, 10.0, 11.0, 20.0, 23.0])
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(ticks))
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    assert module.collective_seconds(strategy, 7, num_repeats=3) == 3.0
+    assert len(waited) == 4
+    for vector in waited:
+        np.testing.assert_array_equal(vector, np.ones(7))
 
 
 def test_refusals(data):

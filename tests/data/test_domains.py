@@ -140,18 +140,23 @@ def test_several_training_domains():
 
 
 def test_batches_to_adapt_to():
-    """B labelled examples, then B images of the test domain without a label; the rest as before."""
+    """B labelled examples, in turn with B images of the test domain without a label; the rest as
+    before. So equal parts of a batch, a worker's too, adapt as the whole does."""
     splits = data.load("shifted_images", labels=True, test="reversed", adapt=True, **SMALL)
     assert isinstance(splits.train, AdaptationSplit)
     test_images = {image.tobytes() for image in splits.test.x}
     seen = set()
     for x, y in splits.train.training_batches(8, seed=0, num_steps=12):
         assert x.shape == (16, 8, 14, 1)
-        assert (y[8:].numpy() == -1).all()
-        assert (y[:8].numpy() >= 0).all()
-        assert all(image.tobytes() in test_images for image in x[8:].numpy())
-        seen |= {image.tobytes() for image in x[8:].numpy()}
+        assert (y[1::2].numpy() == -1).all()
+        assert (y[::2].numpy() >= 0).all()
+        assert all(image.tobytes() in test_images for image in x[1::2].numpy())
+        seen |= {image.tobytes() for image in x[1::2].numpy()}
     assert len(seen) > 50
+    halves = [splits.train.training_batches(8, 0, 11, 1, worker, 2) for worker in (0, 1)]
+    of_workers = zip(*(next(iter(half)) for half in halves), strict=True)
+    for parts, whole in zip(of_workers, (x, y), strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
     resumed = splits.train.training_batches(8, seed=0, start_step=11, num_steps=1)
     np.testing.assert_array_equal(next(iter(resumed))[0], x)
     assert len(splits.train) == len(splits.train.y)

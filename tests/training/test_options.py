@@ -86,8 +86,8 @@ def momentum_model(initial_scale=None):
     return model
 
 
-def losses(model, num_steps):
-    batch = tf.data.Dataset.from_tensors(data(32))
+def losses(model, num_steps, num_examples=32):
+    batch = tf.data.Dataset.from_tensors(data(num_examples))
     fits = [model.fit(batch, shuffle=False, verbose=0) for _ in range(num_steps)]
     return np.array([fit.history["loss"][0] for fit in fits])
 

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.models.test_generative_model import AffineFlow, TwoPlayers, data
+from tests.training.families import FAMILIES, LEARNING_RATE, made
 from tests.training.test_options import losses, momentum_model
 from tests.training.test_run import lines_of, small_config
 from tests.training.test_survival import ROOT, TRAIN, wait_for_step
@@ -60,13 +61,16 @@ def assert_same_run(workdir, one_device):
     assert received["best_step"] == results["best_step"]
 
 
+def on_two_devices(*arguments):
+    command = [sys.executable, "-m", "tests.training.two_replicas", *arguments]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert process.returncode == 0, process.stderr[-2000:]
+    return process
+
+
 def test_two_devices_take_the_steps_of_one(one_device, tmp_path):
     config = small_config(**RUN, strategy="mirrored")
-    command = [sys.executable, "-m", "tests.training.two_replicas", json.dumps(config)]
-    process = subprocess.run(
-        [*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=600
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
+    process = on_two_devices("train", json.dumps(config), str(tmp_path))
     assert_same_run(tmp_path, one_device)
 
     # Each replica has its part of the batch and noise of its own; the generator moves on by one.
@@ -91,6 +95,58 @@ def test_two_devices_take_the_steps_of_one(one_device, tmp_path):
     np.testing.assert_allclose(scaled["losses"], expected, rtol=1e-5)
     for ours, theirs in zip(scaled["weights"], model.trainable_variables, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+    # The benchmark's steps are training steps of the whole batch: the first and two repetitions,
+    # with XLA and without.
+    figures, model = drawn["benchmark"], momentum_model()
+    losses(model, 6, num_examples=8)
+    assert (figures["num_replicas"], figures["batch_size"]) == (2, 8)
+    assert figures["examples_per_second"] == pytest.approx(8 / figures["step_seconds"])
+    assert "flop_per_step" not in figures
+    for ours, theirs in zip(figures["weights"], model.trainable_variables, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def mean_of_halves(name):
+    """Terms and weights after one step of a family, worked out on one device from the halves of
+    the batch, each with its replica's number folded into the seeds."""
+    model, x, y = made(name)
+    model.initialize(x, y)
+    generators = [v for v in model.variables if v.name == "seed_generator_state"]
+    terms = {}
+    for player in model._players():
+        halves = []
+        for replica in (0, 1):
+            folded = [seeds.fold_in(tf.cast(v.value, tf.int32), replica) for v in generators]
+            folded = [tf.cast(s, v.dtype) for s, v in zip(folded, generators, strict=True)]
+            half = slice(4 * replica, 4 * replica + 4)
+            with keras.StatelessScope(list(zip(generators, folded, strict=True))):
+                derivative = model._derivative(player, x[half], None if y is None else y[half])
+            halves.append(derivative)
+        for state in generators:
+            state.assign(state.value + tf.constant([0, 1], state.dtype))
+        mine = {k: np.mean([half.terms[k] for half in halves]) for k in halves[0].terms}
+        pairs = zip(*(half.gradients for half in halves), strict=True)
+        gradients = [None if a is None else (a + b) / 2 for a, b in pairs]
+        length = tf.linalg.global_norm([g for g in gradients if g is not None])
+        terms |= player.named({**mine, "gradient_norm": float(length)})
+        for variable, gradient in zip(player.variables, gradients, strict=True):
+            if gradient is not None:
+                variable.assign_sub(LEARNING_RATE * gradient)
+    return terms, np.concatenate([v.numpy().ravel() for v in model.trainable_variables])
+
+
+def test_a_step_of_every_family_is_the_mean_of_its_parts(tmp_path):
+    on_two_devices("step", str(tmp_path / "steps.npz"))
+    steps = np.load(tmp_path / "steps.npz")
+    for name in FAMILIES:
+        terms, weights = mean_of_halves(name)
+        for term, value in terms.items():
+            received = float(steps[f"{name}/{term}"])
+            assert received == pytest.approx(value, rel=1e-4, abs=1e-5), (name, term)
+        np.testing.assert_allclose(
+            steps[f"{name}/weights"], weights, rtol=1e-4, atol=1e-5, err_msg=name
+        )
 
 
 def start_worker(index, ports, config, workdir):

@@ -1,15 +1,19 @@
-"""A process with two virtual CPU devices: trains with `CONFIG WORKDIR`, prints a step's draws."""
+"""A process with two virtual CPU devices: `train CONFIG WORKDIR`, and a step's draws; or `step`
+of every family, into an `.npz` file."""
 
 import faulthandler
 import json
 import sys
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tests.models.test_generative_model import AffineFlow, data
+from tests.training.families import FAMILIES, made
 from tests.training.test_options import losses, momentum_model
 from tfgen import seeds
+from tfgen.evaluation.benchmark import benchmark
 from tfgen.objectives import Objective
 from tfgen.training import train
 from tfgen.training.devices import devices
@@ -52,10 +56,34 @@ def scaled_losses():
     }
 
 
+def benchmarked():
+    """What a benchmark of two repetitions says of two replicas, and the weights it leaves."""
+    with devices("mirrored").strategy.scope():
+        model = momentum_model()
+    figures = benchmark(model, data(8), num_repeats=2)
+    return figures | {"weights": [v.numpy().tolist() for v in model.trainable_variables]}
+
+
+def steps_of_families(path):
+    """Terms and weights after one step of each family."""
+    found = {}
+    for name in FAMILIES:
+        with devices("mirrored").strategy.scope():
+            model, x, y = made(name)
+        history = model.fit(x, y, batch_size=8, shuffle=False, verbose=0).history
+        found |= {f"{name}/{term}": values[0] for term, values in history.items()}
+        weights = [v.numpy().ravel() for v in model.trainable_variables]
+        found[f"{name}/weights"] = np.concatenate(weights)
+    np.savez(path, **found)
+
+
 if __name__ == "__main__":
-    faulthandler.dump_traceback_later(300, exit=True)  # if it hangs: where
+    faulthandler.dump_traceback_later(500, exit=True)  # if it hangs: where
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
-    train(json.loads(sys.argv[1]), sys.argv[2])
-    print(json.dumps({**drawn(), "scaled": scaled_losses()}))
+    if sys.argv[1] == "step":
+        steps_of_families(sys.argv[2])
+    else:
+        train(json.loads(sys.argv[2]), sys.argv[3])
+        print(json.dumps({**drawn(), "scaled": scaled_losses(), "benchmark": benchmarked()}))

@@ -44,8 +44,9 @@ UNLABELLED = -1
 class AdaptationSplit(Split):
     """Labelled examples of the training domain, and images `target` of another without labels.
 
-    A training batch holds B of each: x `[2 B, ...]`, the targets last, with the label -1. What is
-    not training sees the labelled examples only.
+    A training batch holds B of each: x `[2 B, ...]`, in turn, so that equal parts of a batch hold
+    as many of each; the label of the targets is -1. What is not training sees the labelled examples
+    only.
     """
 
     target: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
@@ -66,8 +67,11 @@ class AdaptationSplit(Split):
 
         def join(example: tuple[tf.Tensor, tf.Tensor], target: tf.Tensor) -> tuple:
             x, y = example
-            none = tf.fill(tf.shape(target)[:1], tf.constant(UNLABELLED, y.dtype))
-            return tf.concat([x, target], axis=0), tf.concat([y, none], axis=0)
+            return in_turn(x, target), in_turn(y, tf.fill(tf.shape(y), UNLABELLED))
+
+        def in_turn(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+            both = tf.stack([a, tf.cast(b, a.dtype)], axis=1)
+            return tf.reshape(both, tf.concat([[-1], tf.shape(a)[1:]], axis=0))
 
         return tf.data.Dataset.zip(labelled, targets).map(join)
 

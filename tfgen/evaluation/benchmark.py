@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import math
 import pathlib
 import resource
 import statistics
@@ -29,25 +30,32 @@ def benchmark(
     The model trains while it is timed. Times are medians of at most `num_repeats`; no repetition
     starts once `budget_seconds` are spent.
 
+    A model made in the scope of a `tf.distribute` strategy is timed on all its replicas. All
+    workers call this together, each with its own part of the batch, and the budget is no limit:
+    their numbers of steps must agree.
+
     Args:
         model: compiled with the objective and the optimizer that it trains with.
-        x: one batch of data.
+        x: one batch of data; with several workers, this worker's part of it.
         y: its condition, for a conditional model.
         num_repeats: how often each thing is timed, if the budget allows.
         budget_seconds: for each thing; what takes longer is timed once.
 
     Returns:
-        A dict: `num_parameters`, `batch_size`; `compile_seconds`, of the first training step with
-        XLA, less an ordinary one; `step_seconds` and `step_seconds_without_xla`;
-        `examples_per_second` of training with XLA; `flop_per_step`, of matrix products and
-        convolutions by the compiler's own cost analysis (`product_flop`);
-        `matmul_flop_per_second`, the rate of a product of two 2048x2048 float32 matrices, and
-        `share_of_matmul`, the training step's rate as a share of it;
-        `log_prob_examples_per_second` and `sample_examples_per_second`, compiled, one batch at a
-        time; `sample_passes`, what a batch of samples costs in evaluations of `log_prob`: sampling
-        an autoregressive model of n positions without its caches costs n of them;
-        `peak_memory_bytes` of the process while it trains with XLA, compilation not counted on
-        Linux (elsewhere it is).
+        A dict: `num_parameters`, `num_replicas`, `batch_size` of all of them; `compile_seconds`,
+        of the first training step with XLA, less an ordinary one; `step_seconds` and
+        `step_seconds_without_xla`; `examples_per_second` of training with XLA;
+        `matmul_flop_per_second`, the rate of a product of two 2048x2048 float32 matrices;
+        `log_prob_examples_per_second` and `sample_examples_per_second`, compiled, one batch of this
+        process at a time; `sample_passes`, what a batch of samples costs in evaluations of
+        `log_prob`: sampling an autoregressive model of n positions without its caches costs n of
+        them; `peak_memory_bytes` of this process while it trains with XLA, compilation not counted
+        on Linux (elsewhere it is).
+
+        On one replica also `flop_per_step`, of matrix products and convolutions by the compiler's
+        own cost analysis (`product_flop`), and `share_of_matmul`, the training step's rate as a
+        share of the product's. On several, whose step is more than one program, instead
+        `collective_seconds`, the part of a step in which they average a gradient.
 
     Raises:
         ValueError: a model that is not compiled, or data that the model refuses.
@@ -59,6 +67,10 @@ def benchmark(
     model.condition(y, batch_size)
     y = None if y is None else tf.convert_to_tensor(y)
     model.initialize(x, y)
+    num_replicas, num_workers = model.strategy.num_replicas_in_sync, 1
+    if num_replicas > 1:
+        num_workers = num_replicas // len(model.strategy.extended.worker_devices)
+        budget_seconds = math.inf
 
     def time_of(*functions: Callable[[], Any]) -> list[float]:
         return _median_seconds(functions, num_repeats, budget_seconds)
@@ -76,8 +88,14 @@ def benchmark(
         (execution_without_xla,) = time_of(train)
     step = execution / model.steps_per_execution
     matmul_rate = 2 * MATMUL_SIZE**3 / matmul
-    train_step = tf.function(model.train_step, jit_compile=True, reduce_retracing=True)
-    flop = product_flop(train_step, keras.utils.pack_x_y_sample_weight(x, y))
+    work: dict[str, float] = {}
+    if num_replicas == 1:
+        train_step = tf.function(model.train_step, jit_compile=True, reduce_retracing=True)
+        flop = product_flop(train_step, keras.utils.pack_x_y_sample_weight(x, y))
+        work = {"flop_per_step": flop, "share_of_matmul": flop / step / matmul_rate}
+    else:
+        num_values = sum(math.prod(v.shape) for v in model.trainable_variables)
+        work = {"collective_seconds": collective_seconds(model.strategy, num_values, num_repeats)}
 
     seed = tf.constant([0, EVALUATION_SEED])
     log_prob, sample = time_of(
@@ -86,14 +104,14 @@ def benchmark(
     )
     return {
         "num_parameters": int(model.count_params()),
-        "batch_size": batch_size,
+        "num_replicas": num_replicas,
+        "batch_size": num_workers * batch_size,
         "compile_seconds": max(first - execution, 0.0),
         "step_seconds": step,
         "step_seconds_without_xla": execution_without_xla / model.steps_per_execution,
-        "examples_per_second": batch_size / step,
-        "flop_per_step": flop,
+        "examples_per_second": num_workers * batch_size / step,
         "matmul_flop_per_second": matmul_rate,
-        "share_of_matmul": flop / step / matmul_rate,
+        **work,
         "log_prob_examples_per_second": batch_size / log_prob,
         "sample_examples_per_second": batch_size / sample,
         "sample_passes": sample / log_prob,
@@ -115,6 +133,74 @@ def input_seconds(batches: Iterable[Any], num_batches: int = 200) -> float:
     iterator = iter(batches)
     next(iterator)
     return statistics.median(_seconds(lambda: next(iterator)) for _ in range(num_batches))
+
+
+def collective_seconds(
+    strategy: tf.distribute.Strategy, num_values: int, num_repeats: int = 10
+) -> float:
+    """Seconds in which the replicas of a strategy average a float32 vector, as a step does.
+
+    The median after the first. All workers call it together.
+
+    Args:
+        strategy: whose replicas.
+        num_values: length of the vector; a training step's is that of its gradient, and a few more
+            for the terms of the objective.
+        num_repeats: how often it is timed.
+    """
+    check_integer("num_values", num_values, minimum=1)
+    check_integer("num_repeats", num_repeats, minimum=1)
+    vector = tf.Variable(tf.zeros([num_values]))
+
+    @tf.function(autograph=False)
+    def average() -> tf.Tensor:
+        values = strategy.run(lambda: vector + 1.0)
+        first = strategy.extended.worker_devices[0]
+        return strategy.extended.reduce_to(tf.distribute.ReduceOp.MEAN, values, first)
+
+    _wait(average())
+    return statistics.median(_seconds(lambda: _wait(average())) for _ in range(num_repeats))
+
+
+def predicted_step_seconds(
+    num_replicas: int,
+    compute_seconds: float,
+    input_seconds: float,
+    gradient_bytes: int,
+    link_bytes_per_second: float,
+    link_latency_seconds: float,
+) -> tuple[float, float]:
+    """What a step takes on paper, and the collective's part of it, in seconds.
+
+        step(R) = max(compute, input) + collective(R)
+        collective(R) = 2 (R - 1) (gradient_bytes / (R link_bytes_per_second)
+                                   + link_latency_seconds)
+
+    A ring's all-reduce sends each of R pieces of the gradient R - 1 times to be added up and
+    R - 1 times to be handed round, all links busy at once. The next batch is made during the step,
+    the collective begins after the last gradient. Not in it: replicas that wait for the slowest,
+    switches that are shared.
+
+    Args:
+        num_replicas: R; each has the batch of which `compute_seconds` is the time.
+        compute_seconds: of a step on one replica.
+        input_seconds: of a replica's batch, alone.
+        gradient_bytes: four for each trainable parameter.
+        link_bytes_per_second: from each replica to the next, each way.
+        link_latency_seconds: before the first byte of a piece arrives.
+
+    Source: Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
+    workstations", Journal of Parallel and Distributed Computing 69(2), 2009.
+    """
+    check_integer("num_replicas", num_replicas, minimum=1)
+    is_positive = link_bytes_per_second > 0
+    check_argument(is_positive, "link_bytes_per_second", "positive", link_bytes_per_second)
+    check_argument(
+        link_latency_seconds >= 0, "link_latency_seconds", "not negative", link_latency_seconds
+    )
+    piece = gradient_bytes / num_replicas / link_bytes_per_second + link_latency_seconds
+    collective = 2 * (num_replicas - 1) * piece
+    return max(compute_seconds, input_seconds) + collective, collective
 
 
 @contextlib.contextmanager

@@ -278,7 +278,7 @@ class GenerativeModel(Configurable, keras.Model):
             accumulates is None, "optimizer.gradient_accumulation_steps", allowed, accumulates
         )
         if self._is_distributed:
-            apply_across_replicas(self.optimizer, self._distribute_strategy)
+            apply_across_replicas(self.optimizer, self.strategy)
         self.optimizer.build(self.trainable_variables)
 
     def default_objective(self) -> Any:
@@ -332,9 +332,7 @@ class GenerativeModel(Configurable, keras.Model):
         differentiate = whole if self.num_micro_batches == 1 else in_parts
         if not self._is_distributed:
             return differentiate(x, y)
-        jit_compile = bool(self._compile_arguments["jit_compile"])
-        strategy = self._distribute_strategy
-        return on_replicas(strategy, differentiate, self.variables, jit_compile, x, y)
+        return on_replicas(self.strategy, differentiate, self.variables, self.jit_compile, x, y)
 
     def _apply(
         self, loss: tf.Tensor, gradients: Sequence[Any], variables: Sequence[Any]
@@ -409,14 +407,22 @@ class GenerativeModel(Configurable, keras.Model):
         return list(self.__dict__.get("_means", {}).values())
 
     @property
+    def strategy(self) -> tf.distribute.Strategy:
+        """The strategy in whose scope the model was made: it trains on all its replicas."""
+        return self._distribute_strategy or ONE_REPLICA
+
+    @property
     def _is_distributed(self) -> bool:
-        strategy = self._distribute_strategy
-        return strategy is not None and strategy.num_replicas_in_sync > 1
+        return self.strategy.num_replicas_in_sync > 1
 
     @property
     def distribute_strategy(self) -> tf.distribute.Strategy:
         """What Keras's `fit` sees: one replica. The training step itself makes parts of a batch."""
         return ONE_REPLICA
+
+    def _symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to do. Under a strategy Keras calls the model on x alone, without its condition,
+        to make variables; here the constructor and `compile` have made them."""
 
     def make_train_function(self, force: bool = False) -> Any:
         self._create_means()
@@ -426,7 +432,7 @@ class GenerativeModel(Configurable, keras.Model):
             step = tf.function(self.train_step, reduce_retracing=True, autograph=False)
 
             def execute(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
-                with self._distribute_strategy.scope():
+                with self.strategy.scope():
                     logs = step(next(iterator))
                     for data in itertools.islice(iterator, self.steps_per_execution - 1):
                         logs = step(data)

@@ -163,7 +163,7 @@ class MADE(AutoregressiveModel):
         return tf.cast(seeds.uniform([], seed) * self.num_masks, tf.int32)
 
     def initialize(self, x: Any, y: Any = None) -> None:
-        if float(self.is_initialized.value) != 0.0:
+        if bool(self.is_initialized.numpy()):
             return
         x = np.asarray(self.check_data(x), "float64")
         self.network.outputs.bias.assign(self.likelihood.fit(x.reshape(len(x), -1, 1)).ravel())

@@ -302,7 +302,7 @@ class ResNetIAFVAE(LatentVariableModel):
         return [tf.reshape(z, [-1, *shape]) for z, shape in pieces]
 
     def initialize(self, x: Any, y: Any = None) -> None:
-        if float(self.is_initialized.value) != 0.0:
+        if bool(self.is_initialized.numpy()):
             return
         x = self.check_data(x)
         pixels = np.reshape(np.asarray(x, "float64"), [-1, *self.pixel_shape])

@@ -160,7 +160,7 @@ class VAE(LatentVariableModel):
         return tf.cast(outputs, self.float_dtype) + self.output_bias.value
 
     def initialize(self, x: Any, y: Any = None) -> None:
-        if float(self.is_initialized.value) != 0.0:
+        if bool(self.is_initialized.numpy()):
             return
         x = self.check_data(x)
         bias, constant = self.observation.initialize(np.asarray(x, "float64"), self.event_shape)
