@@ -126,10 +126,8 @@ def on_replicas(
     )
 
 
-def apply_across_replicas(
-    optimizer: keras.optimizers.Optimizer, strategy: tf.distribute.Strategy
-) -> None:
-    """Makes `optimizer.apply` take the mean gradient, in a cross-replica context.
+def prepare_for_replicas(optimizer: keras.optimizers.Optimizer) -> None:
+    """Makes `optimizer.apply` what it is on one device, for `apply_on_replicas`.
 
     Keras's own is called on every replica with the replica's gradient, sums them after it has
     clipped them, and cannot be under a condition. Of a `LossScaleOptimizer` the scaled mean decides
@@ -139,22 +137,44 @@ def apply_across_replicas(
         object.__setattr__(optimizer, "_tf_apply", optimizer._common_apply)
         optimizer = optimizer.inner_optimizer
 
-    def update(variable: keras.Variable, function: Callable[..., None], *arguments: Any) -> None:
-        strategy.extended.update(variable.value, function, args=arguments, group=False)
-
     def update_step(gradients: Any, variables: Any, learning_rate: Any) -> None:
         for gradient, variable in zip(gradients, variables, strict=True):
-            update(variable, lambda v, g: optimizer.update_step(g, v, learning_rate), gradient)
+            optimizer.update_step(gradient, variable, learning_rate)
 
     def apply_weight_decay(variables: Any) -> None:
         if optimizer.weight_decay is None:
             return
         for variable in filter(optimizer._use_weight_decay, variables):
             factor = tf.cast(optimizer.learning_rate * optimizer.weight_decay, variable.dtype)
-            update(variable, lambda v, factor: v.assign_sub(v * factor), factor)
+            variable.assign_sub(variable.value * factor)
 
     object.__setattr__(optimizer, "_backend_update_step", update_step)
     object.__setattr__(optimizer, "_apply_weight_decay", apply_weight_decay)
+
+
+def apply_on_replicas(
+    strategy: tf.distribute.Strategy,
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[Any],
+    variables: Sequence[keras.Variable],
+    jit_compile: bool,
+) -> None:
+    """Moves every replica's copy of the variables by the mean gradient, in a program of its own;
+    called in a cross-replica context with a prepared optimizer."""
+    is_given = [gradient is not None for gradient in gradients]
+
+    def on_device(_: Any, *given: tf.Tensor) -> None:
+        # Not one function for all devices: each holds on to its device's variables.
+        @tf.function(jit_compile=jit_compile, autograph=False)
+        def apply(*given: tf.Tensor) -> None:
+            rest = iter(given)
+            optimizer.apply([next(rest) if g else None for g in is_given], variables)
+
+        apply(*given)
+
+    # Inside, variables of the strategy are the device's; the first one only says which devices.
+    given = tuple(gradient for gradient in gradients if gradient is not None)
+    strategy.extended.update(variables[0].value, on_device, args=given, group=False)
 
 
 class _Layout:

@@ -14,9 +14,10 @@ from tfgen.checks import check_argument, check_integer
 from tfgen.configurable import Configurable
 from tfgen.models.data_parallel import (
     Derivative,
-    apply_across_replicas,
+    apply_on_replicas,
     in_micro_batches,
     on_replicas,
+    prepare_for_replicas,
 )
 from tfgen.objectives.objective import Objective, Player
 
@@ -278,7 +279,7 @@ class GenerativeModel(Configurable, keras.Model):
             accumulates is None, "optimizer.gradient_accumulation_steps", allowed, accumulates
         )
         if self._is_distributed:
-            apply_across_replicas(self.optimizer, self.strategy)
+            prepare_for_replicas(self.optimizer)
         self.optimizer.build(self.trainable_variables)
 
     def default_objective(self) -> Any:
@@ -349,7 +350,11 @@ class GenerativeModel(Configurable, keras.Model):
             moves &= norm <= self.skip_gradient_norm
 
         def move() -> tf.Tensor:
-            self.optimizer.apply(gradients, variables)
+            if self._is_distributed:
+                jit_compile = self.jit_compile
+                apply_on_replicas(self.strategy, self.optimizer, gradients, variables, jit_compile)
+            else:
+                self.optimizer.apply(gradients, variables)
             return tf.constant(0, tf.int64)
 
         self.skipped_steps.assign_add(tf.cond(moves, move, lambda: tf.constant(1, tf.int64)))
